@@ -1,0 +1,24 @@
+# The CPU kernels, compiled once per instruction set; csrc/cpu/dispatch.cpp chooses at load.
+#
+# No contraction of a*b+c: coordinates and distances then have the same bits on every instruction set and on CUDA.
+set(UNET_FAST_INSTRUCTION_SETS generic)
+set(flags_generic "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT MSVC)
+  list(APPEND UNET_FAST_INSTRUCTION_SETS avx2 avx512)
+  set(flags_avx2 -mavx2 -mfma -mf16c)
+  set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+endif()
+
+add_library(unet_fast_cpu STATIC csrc/cpu/dispatch.cpp)
+foreach(isa IN LISTS UNET_FAST_INSTRUCTION_SETS)
+  add_library(unet_fast_cpu_${isa} OBJECT ${UNET_FAST_CPU_KERNELS})
+  target_compile_definitions(unet_fast_cpu_${isa} PRIVATE UNET_FAST_ISA=${isa})
+  if(NOT MSVC)
+    target_compile_options(unet_fast_cpu_${isa} PRIVATE
+      -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off ${flags_${isa}})
+  endif()
+  target_link_libraries(unet_fast_cpu PRIVATE unet_fast_cpu_${isa})
+endforeach()
+if("avx2" IN_LIST UNET_FAST_INSTRUCTION_SETS)
+  target_compile_definitions(unet_fast_cpu PRIVATE UNET_FAST_X86)
+endif()

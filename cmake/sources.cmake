@@ -1,0 +1,31 @@
+# Every source file by name. A new operator adds its stem to UNET_FAST_OPERATORS and has one file in each folder.
+set(UNET_FAST_OPERATORS
+  mirror_tiles
+)
+
+set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp)
+set(UNET_FAST_CUDA_KERNELS)
+set(UNET_FAST_BINDING_SOURCES
+  csrc/binding/module.cpp
+  csrc/binding/tensor.cpp
+  csrc/binding/check.cpp
+  csrc/binding/torch_threads.cpp
+)
+foreach(operator IN LISTS UNET_FAST_OPERATORS)
+  list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)
+  list(APPEND UNET_FAST_CUDA_KERNELS csrc/cuda/${operator}.cu)
+  list(APPEND UNET_FAST_BINDING_SOURCES csrc/binding/${operator}.cpp)
+endforeach()
+
+# A fingerprint of csrc/, compiled into the module. unet_fast/ops/_native.py computes it again, so that a checkout whose
+# sources have changed since the last build says so. The globbing is for the fingerprint alone.
+file(GLOB_RECURSE fingerprinted RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS
+  csrc/*.h csrc/*.cpp csrc/*.cuh csrc/*.cu)
+list(SORT fingerprinted)
+set(hashes "")
+foreach(file IN LISTS fingerprinted)
+  file(SHA256 ${CMAKE_CURRENT_SOURCE_DIR}/${file} hash)
+  string(APPEND hashes "${file} ${hash}\n")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+endforeach()
+string(SHA256 UNET_FAST_SOURCES_HASH "${hashes}")

@@ -1,0 +1,10 @@
+// One registration function per operator, each in the file of its name.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace unet_fast {
+
+void bind_mirror_tiles(pybind11::module_& module);
+
+}  // namespace unet_fast

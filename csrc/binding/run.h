@@ -1,0 +1,29 @@
+// Runs an operator on the device of its tensors, without the GIL.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "binding/tensor.h"
+#include "core/parallel.h"
+#include "core/stream.h"
+
+namespace unet_fast {
+
+// torch's own pool, so that torch.set_num_threads() holds for us too.
+Threads torch_threads();
+
+template <class Args>
+void run(const Tensor& where, uintptr_t stream, const Args& args, void (*cpu)(const Args&, const Threads&),
+         const char* (*cuda)(const Args&, const Stream&)) {
+  const pybind11::gil_scoped_release no_gil;
+  if (where.device < 0) {
+    cpu(args, torch_threads());
+  } else if (const char* error = cuda(args, Stream{where.device, reinterpret_cast<void*>(stream)})) {
+    throw std::runtime_error(std::string("unet_fast on CUDA: ") + error);
+  }
+}
+
+}  // namespace unet_fast

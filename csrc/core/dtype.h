@@ -1,0 +1,81 @@
+// Element types, their conversion to float and back, and the switches from a run-time type to a template argument.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "core/portable.h"
+
+namespace unet_fast {
+
+enum class DType : int32_t { uint8, uint16, uint32, int32, int64, float16, bfloat16, float32, float64, boolean };
+
+// The upper half of a float32: 8 bits of exponent, 7 of mantissa.
+struct BFloat16 {
+  uint16_t bits;
+};
+
+template <class T>
+UNET_FAST_FUNCTION float to_float(T value) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+  } else {
+    return static_cast<float>(value);
+  }
+}
+
+// To BFloat16: round to nearest, ties to even; a NaN stays a (quiet) NaN.
+template <class T>
+UNET_FAST_FUNCTION T from_float(float value) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return BFloat16{0x7fc0};
+    return BFloat16{static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+// Each visit_* calls visit(T{}) with the C++ type of `dtype` and returns false where the type is not of its kind.
+
+// Images as they lie on disk or come out of the augmentation.
+template <class Visit>
+static bool visit_image_type(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::uint8: visit(uint8_t{}); return true;
+    case DType::uint16: visit(uint16_t{}); return true;
+    case DType::bfloat16: visit(BFloat16{}); return true;
+    case DType::float32: visit(float{}); return true;
+    default: return false;
+  }
+}
+
+// Instance ids and class numbers.
+template <class Visit>
+static bool visit_label_type(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::uint8: visit(uint8_t{}); return true;
+    case DType::uint16: visit(uint16_t{}); return true;
+    case DType::uint32: visit(uint32_t{}); return true;
+    case DType::int32: visit(int32_t{}); return true;
+    case DType::int64: visit(int64_t{}); return true;
+    default: return false;
+  }
+}
+
+// Activations and weights of the network.
+template <class Visit>
+static bool visit_float_type(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::bfloat16: visit(BFloat16{}); return true;
+    case DType::float32: visit(float{}); return true;
+    default: return false;
+  }
+}
+
+}  // namespace unet_fast

@@ -1,0 +1,32 @@
+// Threads that a CPU kernel borrows from its caller (torch's own pool; a plain loop or std::thread in native tests).
+#pragma once
+
+#include <cstdint>
+
+#include "core/portable.h"
+
+namespace unet_fast {
+
+struct Threads {
+  using Body = void (*)(int64_t begin, int64_t end, void* context);
+  // Calls body on disjoint ranges that cover [begin, end), each of at least `grain` items, and returns when all are
+  // done.
+  void (*run)(int64_t begin, int64_t end, int64_t grain, Body body, void* context);
+  int count;  // threads that run at most at the same time
+};
+
+// function(begin, end) on disjoint ranges that cover [0, count).
+template <class Function>
+static inline void parallel_for(const Threads& threads, int64_t count, int64_t grain, const Function& function) {
+  if (count <= 0) return;
+  if (threads.count == 1 || count <= grain) {
+    function(int64_t{0}, count);
+    return;
+  }
+  const Threads::Body body = [](int64_t begin, int64_t end, void* context) {
+    (*static_cast<const Function*>(context))(begin, end);
+  };
+  threads.run(0, count, grain, body, const_cast<void*>(static_cast<const void*>(&function)));
+}
+
+}  // namespace unet_fast

@@ -1,0 +1,70 @@
+// Chooses the best instruction set at load and forwards each operator to it.
+#include "cpu/dispatch.h"
+
+#include <atomic>
+#include <cstring>
+
+namespace unet_fast {
+
+namespace generic {
+extern const CpuKernels kernels;
+}
+#ifdef UNET_FAST_X86
+namespace avx2 {
+extern const CpuKernels kernels;
+}
+namespace avx512 {
+extern const CpuKernels kernels;
+}
+#endif
+
+namespace {
+
+struct Supported {
+  const CpuKernels* tables[kInstructionSets] = {};
+
+  Supported() {
+    int count = 0;
+#ifdef UNET_FAST_X86
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (has_avx512) tables[count++] = &avx512::kernels;
+    if (has_avx2) tables[count++] = &avx2::kernels;
+#endif
+    tables[count++] = &generic::kernels;
+  }
+};
+
+const Supported& supported() {
+  static const Supported instance;
+  return instance;
+}
+
+std::atomic<const CpuKernels*> chosen{nullptr};
+
+}  // namespace
+
+const CpuKernels* const* supported_cpu_kernels() { return supported().tables; }
+
+const CpuKernels& cpu_kernels() {
+  const CpuKernels* table = chosen.load(std::memory_order_relaxed);
+  return table ? *table : *supported().tables[0];
+}
+
+bool use_instruction_set(const char* instruction_set) {
+  for (const CpuKernels* table : supported().tables) {
+    if (table && std::strcmp(table->instruction_set, instruction_set) == 0) {
+      chosen.store(table, std::memory_order_relaxed);
+      return true;
+    }
+  }
+  return false;
+}
+
+void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {
+  cpu_kernels().mirror_tiles(args, threads);
+}
+
+}  // namespace unet_fast

@@ -1,0 +1,14 @@
+// The table of one instruction set, in the order of CpuKernels.
+#include "cpu/kernels.h"
+
+#define UNET_FAST_STRING_(name) #name
+#define UNET_FAST_STRING(name) UNET_FAST_STRING_(name)
+
+namespace unet_fast::UNET_FAST_ISA {
+
+const CpuKernels kernels = {
+    .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
+    .mirror_tiles = mirror_tiles,
+};
+
+}  // namespace unet_fast::UNET_FAST_ISA

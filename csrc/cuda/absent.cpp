@@ -1,0 +1,12 @@
+// Compiled instead of the .cu files where there is no nvcc: every CUDA entry point answers in words.
+#include "ops/mirror_tiles.h"
+
+namespace unet_fast {
+namespace {
+constexpr const char* kAbsent =
+    "this build of unet_fast has no CUDA kernels: install nvcc and run `pip install .` again, or use CPU tensors";
+}
+
+const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
+
+}  // namespace unet_fast

@@ -1,0 +1,5 @@
+"""The operators: `torch.ops.unet_fast.*` behind documented functions, on CPU and CUDA."""
+
+from unet_fast.ops.mirror_tiles import mirror_tiles
+
+__all__ = ["mirror_tiles"]

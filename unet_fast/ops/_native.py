@@ -1,0 +1,65 @@
+"""The compiled module `unet_fast._C`, and how its functions become torch operators.
+
+An operator `name` is `torch.ops.unet_fast.name`: it allocates its result and calls `_C.name`, which checks the
+arguments and runs the kernel of their device. Operators know no gradient; the public functions beside them add it
+with a `torch.autograd.Function` where one is asked for.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unet_fast._version import __version__
+
+_MEND = "run `pip install .` in the checkout (or `pip install unet_fast`) with this Python"
+
+
+def _sources_hash(csrc: Path) -> str:
+    """Compute the fingerprint of csrc/ that cmake/sources.cmake compiles into the module."""
+    root = csrc.parent
+    files = sorted(p.relative_to(root).as_posix() for p in csrc.rglob("*") if p.suffix in {".h", ".cpp", ".cuh", ".cu"})
+    lines = (f"{file} {hashlib.sha256((root / file).read_bytes()).hexdigest()}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _load() -> Any:
+    try:
+        from unet_fast import _C  # noqa: PLC0415  (the import is what is being tried)
+    except ImportError as error:
+        raise ImportError(f"unet_fast's compiled module is missing or unusable ({error}): {_MEND}") from None
+    if _C.version != __version__:
+        raise ImportError(f"unet_fast is {__version__} but its compiled module is {_C.version}: {_MEND}")
+    csrc = Path(__file__).parents[2] / "csrc"
+    if csrc.is_dir() and _sources_hash(csrc) != _C.sources:
+        warnings.warn(f"csrc/ has changed since unet_fast's module was compiled: {_MEND}", stacklevel=3)
+    return _C
+
+
+_C = _load()
+_library = torch.library.Library("unet_fast", "DEF")
+
+
+def register(schema: str, implementation: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    """Define `torch.ops.unet_fast.<name>` for CPU and CUDA tensors.
+
+    Args:
+        schema: such as "mirror_tiles(Tensor image, Tensor origins, int side) -> Tensor".
+        implementation: allocates the result and calls the function of the same name in `_C`.
+        fake: returns an empty result of the right shape, dtype and memory format (for torch.compile and export).
+    """
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    for device in ("CPU", "CUDA"):
+        _library.impl(name, implementation, device)
+    torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
+
+
+def stream(tensor: torch.Tensor) -> int:
+    """Return the handle of the CUDA stream that is current on the tensor's device, 0 on the CPU."""
+    if not tensor.is_cuda:
+        return 0
+    return torch.cuda.current_stream(tensor.device).cuda_stream

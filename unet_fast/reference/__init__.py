@@ -1,0 +1,5 @@
+"""The operators again in plain PyTorch, with the same names and signatures: oracle, opponent and `backend="torch"`."""
+
+from unet_fast.reference.mirror_tiles import mirror_tiles
+
+__all__ = ["mirror_tiles"]
