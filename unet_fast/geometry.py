@@ -29,7 +29,7 @@ def legal_side(output: int, depth: int = 4) -> int:
 
 
 def nearest_legal_sides(side: int, depth: int = 4) -> tuple[int, int]:
-    """Return the nearest legal input sides, at most and at least `side`; both are the smallest one where `side` is below."""
+    """Return the nearest legal input sides, at most and at least `side`; below the smallest one, that one twice."""
     smallest = legal_side(1, depth)
     below = side - (side + 4) % 2**depth
     above = side + (-4 - side) % 2**depth
