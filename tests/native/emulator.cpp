@@ -44,7 +44,9 @@ class Random {
 };
 
 std::string text(uint3 index) {
-  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+  char text[64];
+  std::snprintf(text, sizeof text, "(%u, %u, %u)", index.x, index.y, index.z);
+  return text;
 }
 
 std::string text(const std::source_location& where) {
