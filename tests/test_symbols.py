@@ -38,10 +38,19 @@ def test_objects_for_an_instruction_set_have_no_weak_symbols():
     assert {name: symbols for name, symbols in weak.items() if symbols} == {}
 
 
+_VECTOR = """
+#include <vector>
+void twice(std::vector<std::vector<int>>& rows, std::vector<int>& row) {
+  rows.push_back(row);
+  rows.push_back(row);
+}
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        ("#include <vector>\nvoid fill(std::vector<int>& v) { v.push_back(1); v.push_back(2); }", "std::vector<int"),
+        (_VECTOR, "std::vector<"),
         ("template <class T> T twice(T x) { return x + x; }\ntemplate int twice(int);", "int twice<int>"),
         ("inline int count = 0;\nint next() { return ++count; }", "count"),
     ],
@@ -49,7 +58,7 @@ def test_objects_for_an_instruction_set_have_no_weak_symbols():
 def test_a_planted_weak_symbol_is_found(tmp_path, source, name):
     (tmp_path / "a.cpp").write_text(source)
     subprocess.run(
-        [compiler(), "-std=c++20", "-O3", "-mavx2", "-c", tmp_path / "a.cpp", "-o", tmp_path / "a.o"], check=True
+        [compiler(), "-std=c++20", "-O2", "-mavx2", "-c", tmp_path / "a.cpp", "-o", tmp_path / "a.o"], check=True
     )
     assert name in "\n".join(weak_symbols(tmp_path / "a.o"))
 
