@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from unet_fast.data.images import Image
 from unet_fast.data.label_kinds import IGNORED, Labels
+from unet_fast.data.layouts import LabelKind
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class LabelledImages:
         names: one for each image.
         classes: each [H, W] int32: 0..K-1, `IGNORED`; None where the classes are background and object.
         class_names: K names.
+        label_kind: what the label files hold; see `label_kinds`.
         origin: where all this comes from.
     """
 
@@ -45,6 +47,7 @@ class LabelledImages:
     names: Sequence[str]
     classes: Sequence[Labels] | None = None
     class_names: tuple[str, ...] = ("background", "foreground")
+    label_kind: LabelKind = "instances"
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:

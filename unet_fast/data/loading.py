@@ -77,6 +77,7 @@ def load_folder(
         names=[name for one in read for name in one.names()],
         classes=classes or None,
         class_names=_class_names(meaning, layout),
+        label_kind=meaning.kind,
         origin=Origin(
             title=f"{Path(folder).absolute().name}: {layout.kind}",
             labels=f"{', '.join(stored)}; {_in_words(meaning, told=kind is None)}",

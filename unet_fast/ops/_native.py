@@ -83,6 +83,4 @@ class BuildInfo(NamedTuple):
 
 def build_info() -> BuildInfo:
     """Return what the compiled module is."""
-    return BuildInfo(
-        _C.__file__, _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures
-    )
+    return BuildInfo(str(_C.__file__), _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures)
