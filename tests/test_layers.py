@@ -116,16 +116,18 @@ def environment_faults(path: str, text: str) -> list[str]:
     return [f"{path}: uses {name}" for name in re.findall(r"\b(?:environ|getenv|secure_getenv|putenv)\b", text)]
 
 
-def operators(cmake: str) -> list[str]:
-    """Return the stems in UNET_FAST_OPERATORS."""
-    found = re.search(r"set\(UNET_FAST_OPERATORS\s+([^)]*)\)", re.sub(r"#.*", "", cmake))
-    assert found, "cmake/sources.cmake has no UNET_FAST_OPERATORS"
-    return found[1].split()
+def operators(cmake: str, cpu_only: bool = False) -> list[str]:
+    """Return the stems in UNET_FAST_OPERATORS, or in UNET_FAST_CPU_OPERATORS: those without a CUDA kernel."""
+    name = "UNET_FAST_CPU_OPERATORS" if cpu_only else "UNET_FAST_OPERATORS"
+    found = re.search(rf"set\({name}\s+([^)]*)\)", re.sub(r"#.*", "", cmake))
+    return found[1].split() if found else []
 
 
-def missing_rooms(stems: list[str], root: Path) -> list[str]:
+def missing_rooms(cmake: str, root: Path) -> list[str]:
     """Return the files that operators lack."""
-    rooms = [room.format(stem) for stem in stems for room in OPERATOR_ROOMS]
+    rooms = [room.format(stem) for stem in operators(cmake) for room in OPERATOR_ROOMS]
+    for stem in operators(cmake, cpu_only=True):
+        rooms += [room.format(stem) for room in OPERATOR_ROOMS if not room.startswith("csrc/cuda")]
     return [room for room in rooms if not (root / room).is_file()]
 
 
@@ -151,13 +153,14 @@ def test_python_layers():
 
 
 def test_every_operator_is_in_every_room():
-    stems = operators((ROOT / "cmake/sources.cmake").read_text())
-    assert "mirror_tiles" in stems
-    assert missing_rooms(stems, ROOT) == []
+    cmake = (ROOT / "cmake/sources.cmake").read_text()
+    assert "mirror_tiles" in operators(cmake)
+    assert missing_rooms(cmake, ROOT) == []
 
 
 def test_every_interface_is_an_operator():
-    stems = operators((ROOT / "cmake/sources.cmake").read_text())
+    cmake = (ROOT / "cmake/sources.cmake").read_text()
+    stems = operators(cmake) + operators(cmake, cpu_only=True)
     assert [file.stem for file in (ROOT / "csrc/ops").glob("*.h") if file.stem not in stems] == []
 
 
@@ -233,5 +236,12 @@ def test_sound_python_passes(path, line):
 
 
 def test_a_missing_room_is_found(tmp_path):
-    assert missing_rooms(["a"], tmp_path) == [room.format("a") for room in OPERATOR_ROOMS]
-    assert operators("set(UNET_FAST_OPERATORS\n  a  # first\n  b\n)") == ["a", "b"]
+    cmake = "set(UNET_FAST_OPERATORS\n  a  # first\n  b\n)\nset(UNET_FAST_CPU_OPERATORS c)"
+    missing = missing_rooms(cmake, tmp_path)
+    assert missing == [
+        room.format(stem) for stem in "abc" for room in OPERATOR_ROOMS if (stem, room[5:9]) != ("c", "cuda")
+    ]
+    for file in missing:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert missing_rooms(cmake, tmp_path) == []

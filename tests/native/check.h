@@ -209,11 +209,9 @@ struct Device {
   }
 };
 
-// test(device) for each instruction set that this machine has, with one and with three threads, and for the emulated
-// CUDA kernel under several orders of its threads.
+// test(device) for each instruction set that this machine has, with one and with three threads.
 template <class Args, class Test>
-void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
-                     const Test& test) {
+void on_every_cpu(void (*cpu)(const Args&, const Threads&), const Test& test) {
   for (int i = 0; i < kInstructionSets && supported_cpu_kernels()[i]; ++i) {
     const std::string name = supported_cpu_kernels()[i]->instruction_set;
     use_instruction_set(name.c_str());
@@ -221,6 +219,13 @@ void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cud
     test(Device<Args>{name + ", 3 threads", cpu, nullptr, std_threads()});
   }
   use_instruction_set(supported_cpu_kernels()[0]->instruction_set);
+}
+
+// The same, and then the emulated CUDA kernel under several orders of its threads.
+template <class Args, class Test>
+void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
+                     const Test& test) {
+  on_every_cpu(cpu, test);
 #ifdef UNET_FAST_EMULATOR
   constexpr uint64_t kOrders = 2;
   for (uint64_t order = 1; order <= kOrders; ++order) {
