@@ -64,7 +64,8 @@ void check_equal(const Got& got, const Want& want, const std::string& what, cons
 // |got - want| <= absolute + relative * |want|; a NaN equals a NaN only, an infinity itself only.
 inline bool is_close(double got, double want, double relative, double absolute) {
   if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got);
-  return got == want || std::abs(got - want) <= absolute + relative * std::abs(want);
+  if (std::isinf(want) || std::isinf(got)) return got == want;
+  return std::abs(got - want) <= absolute + relative * std::abs(want);
 }
 
 inline void check_close(double got, double want, double relative, double absolute, const std::string& what,
