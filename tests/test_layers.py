@@ -1,6 +1,7 @@
 """Who may know whom: reads `#include` and `import` lines and compares them with the tables below."""
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -24,22 +25,31 @@ DEVICE_LAYER = "csrc/cuda/device.cuh"
 ANY = None
 _NETWORK = {"ops", "reference", "geometry"}
 PYTHON_LAYERS = {
-    "__init__": ANY,
-    "__main__": ANY,
     "_version": set(),
+    "atomic_write": set(),
     "geometry": set(),
     "reference": set(),
     "ops": {"_C", "_version"},
     "model": _NETWORK,
     "loss": _NETWORK,
     "augment": _NETWORK,
-    "data": {"augment", "ops", "geometry"},
+    "data": {"atomic_write", "augment", "geometry", "ops"},
     "metrics": {"ops"},
-    "baselines": {"model", "loss", "augment"} | _NETWORK,
-    "export": ANY,
-    "predict": ANY,
+    "instances": {"ops"},
+    "info": {"ops"},
+    "plots": {"atomic_write"},
+    "config": {"augment"},
+    "baselines": {"augment", "loss", "model"} | _NETWORK,
+    "checkpoint": {"atomic_write", "data", "model"},
+    "samples": {"augment", "config", "data", "geometry", "ops"},
+    "predict": {"checkpoint", "data", "geometry", "instances", "model", "ops"},
+    "validation": {"checkpoint", "data", "instances", "metrics", "plots", "predict", "samples"},
+    "trainer": ANY,
     "train": ANY,
     "evaluate": ANY,
+    "export": ANY,
+    "__main__": ANY,
+    "__init__": ANY,
 }
 
 OPERATOR_ROOMS = [
@@ -150,6 +160,12 @@ def test_python_layers():
     files = _files("unet_fast", {".py", ".pyi"})
     assert "unet_fast/ops/_native.py" in files
     assert _faults_of_all(python_faults, [file for file in files if file != "unet_fast/_C.pyi"]) == []
+
+
+def test_layers_have_an_order():
+    below = {part: allowed for part, allowed in PYTHON_LAYERS.items() if allowed is not ANY}
+    assert set(below) < set(graphlib.TopologicalSorter(below).static_order())  # raises where there is a cycle
+    assert not [part for part, allowed in below.items() if any(PYTHON_LAYERS.get(p, 0) is ANY for p in allowed)]
 
 
 def test_every_operator_is_in_every_room():
