@@ -1,5 +1,9 @@
 """The operators again in plain PyTorch, with the same names and signatures: oracle, opponent and `backend="torch"`."""
 
+from unet_fast.reference.conv_relu import conv_relu
+from unet_fast.reference.head import head
+from unet_fast.reference.max_pool import max_pool
 from unet_fast.reference.mirror_tiles import mirror_tiles
+from unet_fast.reference.up_conv import up_conv
 
-__all__ = ["mirror_tiles"]
+__all__ = ["conv_relu", "head", "max_pool", "mirror_tiles", "up_conv"]
