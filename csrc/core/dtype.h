@@ -68,6 +68,24 @@ static bool visit_label_type(DType dtype, const Visit& visit) {
   }
 }
 
+// Elements that are only moved: visit(an unsigned integer of the same size).
+template <class Visit>
+static bool visit_bits(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::uint8:
+    case DType::boolean: visit(uint8_t{}); return true;
+    case DType::uint16:
+    case DType::float16:
+    case DType::bfloat16: visit(uint16_t{}); return true;
+    case DType::uint32:
+    case DType::int32:
+    case DType::float32: visit(uint32_t{}); return true;
+    case DType::int64:
+    case DType::float64: visit(uint64_t{}); return true;
+  }
+  return false;
+}
+
 // Activations and weights of the network.
 template <class Visit>
 static bool visit_float_type(DType dtype, const Visit& visit) {

@@ -67,4 +67,8 @@ void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {
   cpu_kernels().mirror_tiles(args, threads);
 }
 
+void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {
+  cpu_kernels().stitch_tiles(args, threads);
+}
+
 }  // namespace unet_fast

@@ -1,5 +1,6 @@
 // Compiled instead of the .cu files where there is no nvcc: every CUDA entry point answers in words.
 #include "ops/mirror_tiles.h"
+#include "ops/stitch_tiles.h"
 
 namespace unet_fast {
 namespace {
@@ -8,5 +9,6 @@ constexpr const char* kAbsent =
 }
 
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
+const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
 
 }  // namespace unet_fast
