@@ -2,6 +2,7 @@
 set(UNET_FAST_OPERATORS
   mirror_tiles
   stitch_tiles
+  elastic_warp
 )
 
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp)

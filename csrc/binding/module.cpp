@@ -39,4 +39,5 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
   bind_mirror_tiles(module);
   bind_stitch_tiles(module);
+  bind_elastic_warp(module);
 }

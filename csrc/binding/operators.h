@@ -7,5 +7,6 @@ namespace unet_fast {
 
 void bind_mirror_tiles(pybind11::module_& module);
 void bind_stitch_tiles(pybind11::module_& module);
+void bind_elastic_warp(pybind11::module_& module);
 
 }  // namespace unet_fast

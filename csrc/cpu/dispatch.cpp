@@ -71,4 +71,8 @@ void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {
   cpu_kernels().stitch_tiles(args, threads);
 }
 
+void elastic_warp_cpu(const ElasticWarpArgs& args, const Threads& threads) {
+  cpu_kernels().elastic_warp(args, threads);
+}
+
 }  // namespace unet_fast

@@ -10,6 +10,7 @@ const CpuKernels kernels = {
     .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
     .mirror_tiles = mirror_tiles,
     .stitch_tiles = stitch_tiles,
+    .elastic_warp = elastic_warp,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -3,6 +3,7 @@
 // defines its functions in that namespace. No std containers here: see core/portable.h.
 #pragma once
 
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
 #include "ops/stitch_tiles.h"
 
@@ -15,6 +16,7 @@ struct CpuKernels {
   const char* instruction_set;
   CpuKernel<MirrorTilesArgs> mirror_tiles;
   CpuKernel<StitchTilesArgs> stitch_tiles;
+  CpuKernel<ElasticWarpArgs> elastic_warp;
 };
 
 #ifdef UNET_FAST_ISA
@@ -24,6 +26,7 @@ extern const CpuKernels kernels;
 
 void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
 void stitch_tiles(const StitchTilesArgs& args, const Threads& threads);
+void elastic_warp(const ElasticWarpArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif

@@ -1,4 +1,5 @@
 // Compiled instead of the .cu files where there is no nvcc: every CUDA entry point answers in words.
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
 #include "ops/stitch_tiles.h"
 
@@ -10,5 +11,6 @@ constexpr const char* kAbsent =
 
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
 const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
+const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
 
 }  // namespace unet_fast
