@@ -6,6 +6,8 @@ set(UNET_FAST_OPERATORS
   up_conv
   max_pool
   head
+  stitch_tiles
+  elastic_warp
 )
 
 # The convolutions' shared engine.

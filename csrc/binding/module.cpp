@@ -43,4 +43,6 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   bind_up_conv(module);
   bind_max_pool(module);
   bind_head(module);
+  bind_stitch_tiles(module);
+  bind_elastic_warp(module);
 }

@@ -25,6 +25,8 @@ const CpuKernels kernels = {
     .head_workspace = head_workspace,
     .head_weight_grad = head_weight_grad,
     .head_weight_grad_workspace = head_weight_grad_workspace,
+    .stitch_tiles = stitch_tiles,
+    .elastic_warp = elastic_warp,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -3,12 +3,14 @@
 // defines its functions in that namespace. No std containers here: see core/portable.h.
 #pragma once
 
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
 #include "ops/conv_relu.h"
 #include "ops/conv_relu_weight_grad.h"
 #include "ops/up_conv.h"
 #include "ops/max_pool.h"
 #include "ops/head.h"
+#include "ops/stitch_tiles.h"
 
 namespace unet_fast {
 
@@ -38,6 +40,8 @@ struct CpuKernels {
   CpuWorkspace<HeadArgs> head_workspace;
   CpuKernel<HeadWeightGradArgs> head_weight_grad;
   CpuWorkspace<HeadWeightGradArgs> head_weight_grad_workspace;
+  CpuKernel<StitchTilesArgs> stitch_tiles;
+  CpuKernel<ElasticWarpArgs> elastic_warp;
 };
 
 #ifdef UNET_FAST_ISA
@@ -62,6 +66,8 @@ void head(const HeadArgs& args, const Threads& threads);
 int64_t head_workspace(const HeadArgs& args, const Threads& threads);
 void head_weight_grad(const HeadWeightGradArgs& args, const Threads& threads);
 int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads);
+void stitch_tiles(const StitchTilesArgs& args, const Threads& threads);
+void elastic_warp(const ElasticWarpArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif

@@ -1,10 +1,12 @@
 // Compiled instead of the .cu files where there is no nvcc: every CUDA entry point answers in words.
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
 #include "ops/conv_relu.h"
 #include "ops/conv_relu_weight_grad.h"
 #include "ops/up_conv.h"
 #include "ops/max_pool.h"
 #include "ops/head.h"
+#include "ops/stitch_tiles.h"
 
 namespace unet_fast {
 namespace {
@@ -25,5 +27,7 @@ const char* max_pool_backward_cuda(const MaxPoolBackwardArgs&, const Stream&) { 
 const char* head_cuda(const HeadArgs&, const Stream&) { return kAbsent; }
 const char* head_weight_grad_cuda(const HeadWeightGradArgs&, const Stream&) { return kAbsent; }
 int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs&) { return 0; }
+const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
+const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
 
 }  // namespace unet_fast
