@@ -6,5 +6,6 @@
 namespace unet_fast {
 
 void bind_mirror_tiles(pybind11::module_& module);
+void bind_warping_error(pybind11::module_& module);
 
 }  // namespace unet_fast

@@ -26,4 +26,11 @@ void run(const Tensor& where, uintptr_t stream, const Args& args, void (*cpu)(co
   }
 }
 
+// The same for an operator that exists on the CPU only; the binding has refused other devices.
+template <class Args>
+void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
+  const pybind11::gil_scoped_release no_gil;
+  cpu(args, torch_threads());
+}
+
 }  // namespace unet_fast

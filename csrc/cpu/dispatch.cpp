@@ -67,4 +67,8 @@ void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {
   cpu_kernels().mirror_tiles(args, threads);
 }
 
+void warping_error_cpu(const WarpingErrorArgs& args, const Threads& threads) {
+  cpu_kernels().warping_error(args, threads);
+}
+
 }  // namespace unet_fast

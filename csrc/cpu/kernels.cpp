@@ -9,6 +9,7 @@ namespace unet_fast::UNET_FAST_ISA {
 const CpuKernels kernels = {
     .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
     .mirror_tiles = mirror_tiles,
+    .warping_error = warping_error,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

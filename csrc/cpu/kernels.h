@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ops/mirror_tiles.h"
+#include "ops/warping_error.h"
 
 namespace unet_fast {
 
@@ -13,6 +14,7 @@ using CpuKernel = void (*)(const Args& args, const Threads& threads);
 struct CpuKernels {
   const char* instruction_set;
   CpuKernel<MirrorTilesArgs> mirror_tiles;
+  CpuKernel<WarpingErrorArgs> warping_error;
 };
 
 #ifdef UNET_FAST_ISA
@@ -21,6 +23,7 @@ namespace UNET_FAST_ISA {
 extern const CpuKernels kernels;
 
 void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
+void warping_error(const WarpingErrorArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif
