@@ -1,5 +1,6 @@
 from typing import Any
 
+__file__: str
 version: str
 sources: str
 cuda_architectures: str
