@@ -210,7 +210,7 @@ struct Device {
 };
 
 // test(device) for each instruction set that this machine has, with one and with three threads, and for the emulated
-// CUDA kernel under several orders of its threads.
+// CUDA kernel, where there is one, under several orders of its threads.
 template <class Args, class Test>
 void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
                      const Test& test) {
@@ -223,7 +223,7 @@ void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cud
   use_instruction_set(supported_cpu_kernels()[0]->instruction_set);
 #ifdef UNET_FAST_EMULATOR
   constexpr uint64_t kOrders = 2;
-  for (uint64_t order = 1; order <= kOrders; ++order) {
+  for (uint64_t order = 1; cuda && order <= kOrders; ++order) {
     emulator::seed(order);
     test(Device<Args>{text("emulated CUDA, order ", order), cpu, cuda, one_thread()});
   }
