@@ -9,6 +9,10 @@ set(UNET_FAST_OPERATORS
   stitch_tiles
   elastic_warp
 )
+# Operators without a .cu: algorithms of one step after another, which a GPU could only run on a single thread.
+set(UNET_FAST_CPU_OPERATORS
+  warping_error
+)
 
 # The convolutions' shared engine.
 set(UNET_FAST_CPU_PRODUCT
@@ -27,6 +31,10 @@ set(UNET_FAST_BINDING_SOURCES
 foreach(operator IN LISTS UNET_FAST_OPERATORS)
   list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)
   list(APPEND UNET_FAST_CUDA_KERNELS csrc/cuda/${operator}.cu)
+  list(APPEND UNET_FAST_BINDING_SOURCES csrc/binding/${operator}.cpp)
+endforeach()
+foreach(operator IN LISTS UNET_FAST_CPU_OPERATORS)
+  list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)
   list(APPEND UNET_FAST_BINDING_SOURCES csrc/binding/${operator}.cpp)
 endforeach()
 

@@ -45,4 +45,5 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   bind_head(module);
   bind_stitch_tiles(module);
   bind_elastic_warp(module);
+  bind_warping_error(module);
 }

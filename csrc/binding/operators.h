@@ -13,5 +13,6 @@ void bind_max_pool(pybind11::module_& module);
 void bind_head(pybind11::module_& module);
 void bind_stitch_tiles(pybind11::module_& module);
 void bind_elastic_warp(pybind11::module_& module);
+void bind_warping_error(pybind11::module_& module);
 
 }  // namespace unet_fast

@@ -38,5 +38,11 @@ class Workspace {
   pybind11::object tensor_;
   float* data_;
 };
+// The same for an operator that exists on the CPU only; the binding has refused other devices.
+template <class Args>
+void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
+  const pybind11::gil_scoped_release no_gil;
+  cpu(args, torch_threads());
+}
 
 }  // namespace unet_fast

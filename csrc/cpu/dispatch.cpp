@@ -118,6 +118,8 @@ void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {
   cpu_kernels().stitch_tiles(args, threads);
 void elastic_warp_cpu(const ElasticWarpArgs& args, const Threads& threads) {
   cpu_kernels().elastic_warp(args, threads);
+void warping_error_cpu(const WarpingErrorArgs& args, const Threads& threads) {
+  cpu_kernels().warping_error(args, threads);
 }
 
 }  // namespace unet_fast

@@ -27,6 +27,7 @@ const CpuKernels kernels = {
     .head_weight_grad_workspace = head_weight_grad_workspace,
     .stitch_tiles = stitch_tiles,
     .elastic_warp = elastic_warp,
+    .warping_error = warping_error,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

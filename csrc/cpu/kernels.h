@@ -11,6 +11,7 @@
 #include "ops/max_pool.h"
 #include "ops/head.h"
 #include "ops/stitch_tiles.h"
+#include "ops/warping_error.h"
 
 namespace unet_fast {
 
@@ -42,6 +43,7 @@ struct CpuKernels {
   CpuWorkspace<HeadWeightGradArgs> head_weight_grad_workspace;
   CpuKernel<StitchTilesArgs> stitch_tiles;
   CpuKernel<ElasticWarpArgs> elastic_warp;
+  CpuKernel<WarpingErrorArgs> warping_error;
 };
 
 #ifdef UNET_FAST_ISA
@@ -68,6 +70,7 @@ void head_weight_grad(const HeadWeightGradArgs& args, const Threads& threads);
 int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads);
 void stitch_tiles(const StitchTilesArgs& args, const Threads& threads);
 void elastic_warp(const ElasticWarpArgs& args, const Threads& threads);
+void warping_error(const WarpingErrorArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif

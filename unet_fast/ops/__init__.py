@@ -7,4 +7,4 @@ from unet_fast.ops.max_pool import max_pool
 from unet_fast.ops.mirror_tiles import mirror_tiles
 from unet_fast.ops.up_conv import up_conv
 
-__all__ = ["BuildInfo", "Warp", "build_info", "conv_relu", "elastic_warp", "head", "max_pool", "mirror_tiles", "stitch_tiles", "up_conv"]
+__all__ = ["BuildInfo", "WarpingErrors", "build_info", "conv_relu", "head", "max_pool", "mirror_tiles", "up_conv", "warping_error"]

@@ -6,4 +6,4 @@ from unet_fast.reference.max_pool import max_pool
 from unet_fast.reference.mirror_tiles import mirror_tiles
 from unet_fast.reference.up_conv import up_conv
 
-__all__ = ["conv_relu", "elastic_warp", "head", "max_pool", "mirror_tiles", "stitch_tiles", "up_conv"]
+__all__ = ["conv_relu", "head", "is_simple", "max_pool", "mirror_tiles", "up_conv", "warping_error"]
