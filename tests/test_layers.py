@@ -139,17 +139,6 @@ def missing_rooms(cmake: str, root: Path) -> list[str]:
     for stem in operators(cmake, cpu_only=True):
         rooms += [room.format(stem) for room in OPERATOR_ROOMS if not room.startswith("csrc/cuda")]
     return [room for room in rooms if not (root / room).is_file()]
-def operators(cmake: str, variable: str = "UNET_FAST_OPERATORS") -> list[str]:
-    """Return the stems in a list of cmake/sources.cmake."""
-    found = re.search(rf"set\({variable}\s+([^)]*)\)", re.sub(r"#.*", "", cmake))
-    assert found, f"cmake/sources.cmake has no {variable}"
-    return found[1].split()
-def cpu_operators(cmake: str) -> list[str]:
-    """Return the stems of the operators that exist on the CPU only."""
-    return operators(cmake, "UNET_FAST_CPU_OPERATORS")
-def missing_rooms(stems: list[str], root: Path, rooms: list[str] = OPERATOR_ROOMS) -> list[str]:
-    wanted = [room.format(stem) for stem in stems for room in rooms]
-    return [room for room in wanted if not (root / room).is_file()]
 
 
 def _files(folder: str, suffixes: set[str]) -> list[str]:
@@ -185,17 +174,9 @@ def test_every_operator_is_in_every_room():
     assert missing_rooms(cmake, ROOT) == []
 
 
-def test_operators_of_the_cpu_alone_have_every_room_but_one():
-    stems = cpu_operators((ROOT / "cmake/sources.cmake").read_text())
-    assert "warping_error" in stems
-    assert missing_rooms(stems, ROOT, [room for room in OPERATOR_ROOMS if "/cuda/" not in room]) == []
-    assert [stem for stem in stems if (ROOT / f"csrc/cuda/{stem}.cu").exists()] == []
-
-
 def test_every_interface_is_an_operator():
     cmake = (ROOT / "cmake/sources.cmake").read_text()
     stems = operators(cmake) + operators(cmake, cpu_only=True)
-    stems = operators(cmake) + cpu_operators(cmake)
     assert [file.stem for file in (ROOT / "csrc/ops").glob("*.h") if file.stem not in stems] == []
 
 

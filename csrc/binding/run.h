@@ -26,6 +26,13 @@ void run(const Tensor& where, uintptr_t stream, const Args& args, void (*cpu)(co
   }
 }
 
+// The same for an operator that exists on the CPU only; the binding has refused other devices.
+template <class Args>
+void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
+  const pybind11::gil_scoped_release no_gil;
+  cpu(args, torch_threads());
+}
+
 // Scratch memory of an operator, alive as long as this object.
 class Workspace {
  public:
@@ -38,11 +45,5 @@ class Workspace {
   pybind11::object tensor_;
   float* data_;
 };
-// The same for an operator that exists on the CPU only; the binding has refused other devices.
-template <class Args>
-void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
-  const pybind11::gil_scoped_release no_gil;
-  cpu(args, torch_threads());
-}
 
 }  // namespace unet_fast

@@ -114,10 +114,16 @@ void head_weight_grad_cpu(const HeadWeightGradArgs& args, const Threads& threads
 }
 int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads) {
   return cpu_kernels().head_weight_grad_workspace(args, threads);
+}
+
 void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {
   cpu_kernels().stitch_tiles(args, threads);
+}
+
 void elastic_warp_cpu(const ElasticWarpArgs& args, const Threads& threads) {
   cpu_kernels().elastic_warp(args, threads);
+}
+
 void warping_error_cpu(const WarpingErrorArgs& args, const Threads& threads) {
   cpu_kernels().warping_error(args, threads);
 }

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_fast.data.images import Image
-from unet_fast.data.label_kinds import IGNORED, Labels
-from unet_fast.data.layouts import LabelKind
 from unet_fast.data.label_kinds import IGNORED, IGNORED_CLASS, Classes, Labels
+from unet_fast.data.layouts import LabelKind
 
 
 @dataclass(frozen=True)
