@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "core/portable.h"
 
 namespace unet_fast::UNET_FAST_ISA {
@@ -28,6 +32,31 @@ UNET_FAST_FUNCTION Vector load(const float* from) {
 }
 
 UNET_FAST_FUNCTION void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
+
+// The first `count` lanes (at most kLanes) from memory, zeros behind; nothing beyond them is touched.
+UNET_FAST_FUNCTION Vector load_lanes(const float* from, int64_t count) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes));
+#else
+  Vector result = {};
+  for (int64_t lane = 0; lane < count; ++lane) result[lane] = from[lane];
+  return result;
+#endif
+}
+
+UNET_FAST_FUNCTION void store_lanes(float* to, Vector value, int64_t count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), value);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes), value);
+#else
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+#endif
+}
 
 // The first kGroup values at `from`, again and again: a b a b ... for 2. One load without arithmetic.
 template <int kGroup>

@@ -1,0 +1,237 @@
+// Winograd's convolution: the choice of the path, and its two schedules for the result and for the gradient of x.
+//
+// By tiles: for wide images, whose V would not fit into a cache. All of U is made first. A task then takes about 28
+// tiles through everything: their V and one block of M stay in the second-level cache, U comes from the third.
+//
+// By outputs: for deep layers, where U is larger than V. The V of many tiles is made first. A task then makes the U of
+// a few blocks of outputs and takes all those tiles through it, point by point: the plane of V and the panel of U that
+// belong to one point meet in the second-level cache.
+#include "cpu/winograd.h"
+
+#include "cpu/item_product.h"
+#include "cpu/winograd_tiles.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+namespace {
+
+struct Problem {
+  TiledImages in;
+  TiledOutput out;
+  WeightTaps weight;
+  int64_t v_row;  // floats between tiles of V
+
+  explicit Problem(const ConvReluArgs& args)
+      : in{.data = static_cast<const float*>(args.x),
+           .gate = static_cast<const float*>(args.gate),
+           .height = args.height,
+           .width = args.width,
+           .channels = args.in_channels,
+           .padding = args.padding,
+           .grid = grid_of(args)},
+        out{.data = static_cast<float*>(args.y),
+            .height = out_height(args),
+            .width = out_width(args),
+            .channels = args.out_channels,
+            .bias = static_cast<const float*>(args.bias),
+            .relu = args.relu,
+            .grid = grid_of(args)},
+        weight{.data = static_cast<const float*>(args.weight),
+               .stride_o = args.weight_stride_o,
+               .stride_c = args.weight_stride_c,
+               .stride_y = args.weight_stride_y,
+               .stride_x = args.weight_stride_x},
+        v_row(tile_row_floats(args.in_channels)) {}
+
+  static int64_t out_height(const ConvReluArgs& args) { return args.height + 2 * args.padding - 2; }
+  static int64_t out_width(const ConvReluArgs& args) { return args.width + 2 * args.padding - 2; }
+  static TileGrid grid_of(const ConvReluArgs& args) { return {args.images, out_height(args), out_width(args)}; }
+
+  int64_t v_plane(int64_t tiles) const { return tiles * v_row + kPlanePadding; }
+  static int64_t m_plane(int64_t tiles) { return tiles * kMaxLanes + kPlanePadding; }
+  int64_t u_plane(const LaneBlock& block) const { return in.channels * block.lanes() + kPlanePadding; }
+  int64_t u_block() const { return kPoints * (in.channels * kMaxLanes + kPlanePadding); }  // floats, at most
+
+  // M of `tiles` tiles and one block at point p.
+  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
+                const float* u, float* m) const {
+    product.run({
+        .a = v + p * v_plane(tiles),
+        .a_row = 0,
+        .a_item = v_row,
+        .a_step = 1,
+        .b = u + p * u_plane(block),
+        .rows = 1,
+        .depth = in.channels,
+        .start = nullptr,
+        .sum = m + p * m_plane(tiles),
+        .sum_item = block.lanes(),
+        .accumulate = false,
+        .relu = false,
+    });
+  }
+};
+
+// ---- by tiles
+
+constexpr int64_t kTaskTiles = 28;  // of a task; a multiple of the micro-kernel's items
+
+struct ByTiles {
+  int64_t blocks, tiles;                 // of outputs; of a task, at most
+  int64_t u_floats, v_floats, m_floats;  // U of all; V and M of a worker
+  ByTiles(const Problem& problem)
+      : blocks(LaneBlock::blocks(problem.out.channels)),
+        tiles(smaller(kTaskTiles, problem.in.grid.count())),
+        u_floats(blocks * problem.u_block()),
+        v_floats(kPoints * problem.v_plane(tiles)),
+        m_floats(kPoints * problem.m_plane(tiles)) {}
+  int64_t worker_floats() const { return v_floats + m_floats; }
+};
+
+void run_by_tiles(const Problem& problem, float* workspace, const Threads& threads) {
+  const ByTiles plan(problem);
+  const int64_t channels = problem.in.channels, runs = divide_up(channels, kChannelRun);
+  float* const u = workspace;
+  parallel_for(threads, plan.blocks * runs, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const LaneBlock block(i / runs, problem.out.channels);
+      const int64_t c = i % runs * kChannelRun;
+      transform_weights(problem.weight, block, c, smaller(c + kChannelRun, channels), u + i / runs * problem.u_block(),
+                        problem.u_plane(block));
+    }
+  });
+  const Pieces tasks(problem.in.grid.count(), plan.tiles);
+  parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
+    float* const v = u + plan.u_floats + worker * plan.worker_floats();
+    float* const m = v + plan.v_floats;
+    const int64_t first = tasks.begin(task), tiles = tasks.begin(task + 1) - first;
+    for (int64_t t = 0; t < tiles; ++t) {
+      transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
+    }
+    for (int64_t b = 0; b < plan.blocks; ++b) {
+      const LaneBlock block(b, problem.out.channels);
+      const ItemProduct product(block.vectors, tiles);
+      for (int p = 0; p < kPoints; ++p) problem.multiply(product, block, tiles, p, v, u + b * problem.u_block(), m);
+      for (int64_t t = 0; t < tiles; ++t) {
+        transform_output_tile(problem.out, first + t, block, m + t * block.lanes(), problem.m_plane(tiles));
+      }
+    }
+  });
+}
+
+// ---- by outputs
+
+struct ByOutputs {
+  int64_t tiles;                         // whose V exists at a time, at most
+  int64_t group;                         // blocks of outputs of a task, at most
+  int64_t v_floats, u_floats, m_floats;  // V of all; U and M of a worker
+  ByOutputs(const Problem& problem) {
+    constexpr int64_t kMostV = 6 << 20, kMostGroup = 4;  // floats; blocks
+    tiles = larger(kTaskTiles, kMostV / (kPoints * problem.v_row));
+    tiles = smaller(tiles, problem.in.grid.count());
+    const int64_t blocks = LaneBlock::blocks(problem.out.channels);
+    group = smaller(kMostGroup, divide_up(blocks, 4));
+    v_floats = kPoints * problem.v_plane(tiles);
+    u_floats = group * problem.u_block();
+    m_floats = group * kPoints * problem.m_plane(tiles);
+  }
+  int64_t worker_floats() const { return u_floats + m_floats; }
+};
+
+void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
+  const ByOutputs plan(problem);
+  const int64_t channels = problem.in.channels, blocks = LaneBlock::blocks(problem.out.channels);
+  float* const v = workspace;
+  const Pieces chunks(problem.in.grid.count(), plan.tiles);
+  const Pieces tasks(blocks, plan.group);
+  for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
+    const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
+    parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
+      }
+    });
+    parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
+      float* const u = v + plan.v_floats + worker * plan.worker_floats();
+      float* const m = u + plan.u_floats;
+      const int64_t begin = tasks.begin(task), count = tasks.begin(task + 1) - begin;
+      const int64_t m_block = kPoints * problem.m_plane(tiles);
+      for (int64_t b = 0; b < count; ++b) {
+        const LaneBlock block(begin + b, problem.out.channels);
+        for (int64_t c = 0; c < channels; c += kChannelRun) {
+          transform_weights(problem.weight, block, c, smaller(c + kChannelRun, channels), u + b * problem.u_block(),
+                            problem.u_plane(block));
+        }
+      }
+      for (int p = 0; p < kPoints; ++p) {
+        for (int64_t b = 0; b < count; ++b) {
+          const LaneBlock block(begin + b, problem.out.channels);
+          problem.multiply(ItemProduct(block.vectors, tiles), block, tiles, p, v, u + b * problem.u_block(),
+                           m + b * m_block);
+        }
+      }
+      for (int64_t b = 0; b < count; ++b) {
+        const LaneBlock block(begin + b, problem.out.channels);
+        for (int64_t t = 0; t < tiles; ++t) {
+          transform_output_tile(problem.out, first + t, block, m + b * m_block + t * block.lanes(),
+                                problem.m_plane(tiles));
+        }
+      }
+    });
+  }
+}
+
+// ---- the choice
+
+struct Shape {
+  ConvAlgorithm algorithm;
+  DType dtype;
+  int64_t images, out_height, out_width, in_channels, out_channels;
+};
+
+ConvPath choose(const Shape& shape) {
+  if (shape.algorithm == ConvAlgorithm::direct || shape.dtype != DType::float32) return ConvPath::direct;
+  const TileGrid grid(shape.images, shape.out_height, shape.out_width);
+  if (grid.count() == 0) return ConvPath::direct;
+  if (shape.algorithm == ConvAlgorithm::automatic) {
+    // Thin layers: the transforms cost more than the multiplications that they save.
+    if (smaller(shape.in_channels, shape.out_channels) < 32) return ConvPath::direct;
+    // Tiny images: tiles that are mostly cut off.
+    const int64_t pixels = shape.images * shape.out_height * shape.out_width;
+    if (2 * pixels < kTileOut * kTileOut * grid.count()) return ConvPath::direct;
+  }
+  const bool deep = shape.in_channels * shape.out_channels >= 256 * 512;
+  return deep && grid.rows * grid.columns < 28 * 28 ? ConvPath::by_outputs : ConvPath::by_tiles;
+}
+
+}  // namespace
+
+ConvPath conv_path(const ConvReluArgs& args) {
+  return choose({args.algorithm, args.dtype, args.images, Problem::out_height(args), Problem::out_width(args),
+                 args.in_channels, args.out_channels});
+}
+
+ConvPath conv_path(const ConvReluWeightGradArgs& args) {
+  return choose(
+      {args.algorithm, args.dtype, args.images, args.height - 2, args.width - 2, args.in_channels, args.out_channels});
+}
+
+int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
+  const Problem problem(args);
+  if (path == ConvPath::by_tiles) {
+    const ByTiles plan(problem);
+    return plan.u_floats + threads * plan.worker_floats();
+  }
+  const ByOutputs plan(problem);
+  return plan.v_floats + threads * plan.worker_floats();
+}
+
+void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
+  const Problem problem(args);
+  if (path == ConvPath::by_tiles) {
+    run_by_tiles(problem, args.workspace, threads);
+  } else {
+    run_by_outputs(problem, args.workspace, threads);
+  }
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA
