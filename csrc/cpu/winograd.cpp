@@ -3,9 +3,8 @@
 // By tiles: for wide images, whose V would not fit into a cache. All of U is made first. A task then takes about 28
 // tiles through everything: their V and one block of M stay in the second-level cache, U comes from the third.
 //
-// By outputs: for deep layers, where U is larger than V. The V of many tiles is made first. A task then makes the U of
-// a few blocks of outputs and takes all those tiles through it, point by point: the plane of V and the panel of U that
-// belong to one point meet in the second-level cache.
+// By outputs: for deep layers, where U is larger than V. The V of many tiles is made first. A task then takes all of
+// them through one block of outputs, whose U it makes for six points at a time, just before they are used.
 #include "cpu/winograd.h"
 
 #include "cpu/item_product.h"
@@ -51,7 +50,7 @@ struct Problem {
   int64_t u_plane(const LaneBlock& block) const { return in.channels * block.lanes() + kPlanePadding; }
   int64_t u_block() const { return kPoints * (in.channels * kMaxLanes + kPlanePadding); }  // floats, at most
 
-  // M of `tiles` tiles and one block at point p.
+  // M of `tiles` tiles and one block at point p, whose U is given.
   void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
                 const float* u, float* m) const {
     product.run({
@@ -59,7 +58,7 @@ struct Problem {
         .a_row = 0,
         .a_item = v_row,
         .a_step = 1,
-        .b = u + p * u_plane(block),
+        .b = u,
         .rows = 1,
         .depth = in.channels,
         .start = nullptr,
@@ -92,11 +91,16 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
   const int64_t channels = problem.in.channels, runs = divide_up(channels, kChannelRun);
   float* const u = workspace;
   parallel_for(threads, plan.blocks * runs, 4, [&](int64_t begin, int64_t end) {
+    alignas(64) float turned[kChannelRun * kTurnedChannel];
     for (int64_t i = begin; i < end; ++i) {
       const LaneBlock block(i / runs, problem.out.channels);
-      const int64_t c = i % runs * kChannelRun;
-      transform_weights(problem.weight, block, c, smaller(c + kChannelRun, channels), u + i / runs * problem.u_block(),
-                        problem.u_plane(block));
+      const int64_t c = i % runs * kChannelRun, count = smaller(kChannelRun, channels - c);
+      float* const u_run = u + i / runs * problem.u_block() + c * block.lanes();
+      turn_weights(problem.weight, block, c, c + count, turned);
+      for (int row = 0; row < kTileIn; ++row) {
+        transform_weights(turned, block, count, row, u_run + row * kTileIn * problem.u_plane(block),
+                          problem.u_plane(block));
+      }
     }
   });
   const Pieces tasks(problem.in.grid.count(), plan.tiles);
@@ -110,7 +114,9 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
     for (int64_t b = 0; b < plan.blocks; ++b) {
       const LaneBlock block(b, problem.out.channels);
       const ItemProduct product(block.vectors, tiles);
-      for (int p = 0; p < kPoints; ++p) problem.multiply(product, block, tiles, p, v, u + b * problem.u_block(), m);
+      for (int p = 0; p < kPoints; ++p) {
+        problem.multiply(product, block, tiles, p, v, u + b * problem.u_block() + p * problem.u_plane(block), m);
+      }
       for (int64_t t = 0; t < tiles; ++t) {
         transform_output_tile(problem.out, first + t, block, m + t * block.lanes(), problem.m_plane(tiles));
       }
@@ -122,27 +128,40 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
 
 struct ByOutputs {
   int64_t tiles;                         // whose V exists at a time, at most
-  int64_t group;                         // blocks of outputs of a task, at most
-  int64_t v_floats, u_floats, m_floats;  // V of all; U and M of a worker
-  ByOutputs(const Problem& problem) {
-    constexpr int64_t kMostV = 6 << 20, kMostGroup = 4;  // floats; blocks
-    tiles = larger(kTaskTiles, kMostV / (kPoints * problem.v_row));
-    tiles = smaller(tiles, problem.in.grid.count());
-    const int64_t blocks = LaneBlock::blocks(problem.out.channels);
-    group = smaller(kMostGroup, divide_up(blocks, 4));
+  int64_t v_floats;                      // V of all
+  int64_t w_floats, u_floats, m_floats;  // of a worker: the turned weights of a block of outputs, its U at six
+                                         // points, its M
+  explicit ByOutputs(const Problem& problem) {
+    constexpr int64_t kMostV = 5 << 20;  // floats
+    tiles = smaller(larger(kTaskTiles, kMostV / (kPoints * problem.v_row)), problem.in.grid.count());
     v_floats = kPoints * problem.v_plane(tiles);
-    u_floats = group * problem.u_block();
-    m_floats = group * kPoints * problem.m_plane(tiles);
+    w_floats = problem.in.channels * kTurnedChannel;
+    u_floats = problem.u_block() / kTileIn;
+    m_floats = kPoints * problem.m_plane(tiles);
   }
-  int64_t worker_floats() const { return u_floats + m_floats; }
+  int64_t worker_floats() const { return w_floats + u_floats + m_floats; }
 };
+
+// One block of outputs for tiles [first, first + tiles), whose V is given.
+void run_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
+               const float* v, float* memory) {
+  float *const w = memory, *const u = w + plan.w_floats, *const m = u + plan.u_floats;
+  const ItemProduct product(block.vectors, tiles);
+  turn_weights(problem.weight, block, 0, problem.in.channels, w);
+  for (int p = 0; p < kPoints; ++p) {
+    const int x = p % kTileIn;
+    if (x == 0) transform_weights(w, block, problem.in.channels, p / kTileIn, u, problem.u_plane(block));
+    problem.multiply(product, block, tiles, p, v, u + x * problem.u_plane(block), m);
+  }
+  for (int64_t t = 0; t < tiles; ++t) {
+    transform_output_tile(problem.out, first + t, block, m + t * block.lanes(), problem.m_plane(tiles));
+  }
+}
 
 void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
   const ByOutputs plan(problem);
-  const int64_t channels = problem.in.channels, blocks = LaneBlock::blocks(problem.out.channels);
   float* const v = workspace;
   const Pieces chunks(problem.in.grid.count(), plan.tiles);
-  const Pieces tasks(blocks, plan.group);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
@@ -150,32 +169,9 @@ void run_by_outputs(const Problem& problem, float* workspace, const Threads& thr
         transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
       }
     });
-    parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
-      float* const u = v + plan.v_floats + worker * plan.worker_floats();
-      float* const m = u + plan.u_floats;
-      const int64_t begin = tasks.begin(task), count = tasks.begin(task + 1) - begin;
-      const int64_t m_block = kPoints * problem.m_plane(tiles);
-      for (int64_t b = 0; b < count; ++b) {
-        const LaneBlock block(begin + b, problem.out.channels);
-        for (int64_t c = 0; c < channels; c += kChannelRun) {
-          transform_weights(problem.weight, block, c, smaller(c + kChannelRun, channels), u + b * problem.u_block(),
-                            problem.u_plane(block));
-        }
-      }
-      for (int p = 0; p < kPoints; ++p) {
-        for (int64_t b = 0; b < count; ++b) {
-          const LaneBlock block(begin + b, problem.out.channels);
-          problem.multiply(ItemProduct(block.vectors, tiles), block, tiles, p, v, u + b * problem.u_block(),
-                           m + b * m_block);
-        }
-      }
-      for (int64_t b = 0; b < count; ++b) {
-        const LaneBlock block(begin + b, problem.out.channels);
-        for (int64_t t = 0; t < tiles; ++t) {
-          transform_output_tile(problem.out, first + t, block, m + b * m_block + t * block.lanes(),
-                                problem.m_plane(tiles));
-        }
-      }
+    parallel_tasks(threads, LaneBlock::blocks(problem.out.channels), [&](int64_t task, int64_t worker) {
+      run_block(problem, plan, LaneBlock(task, problem.out.channels), first, tiles, v,
+                v + plan.v_floats + worker * plan.worker_floats());
     });
   }
 }

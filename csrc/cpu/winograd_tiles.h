@@ -71,14 +71,18 @@ struct WeightTaps {
   int64_t stride_o, stride_c, stride_y, stride_x;  // elements
 };
 
-constexpr int64_t kChannelRun = 16;  // channels that are transformed in one go: their taps fill whole cache lines
+constexpr int kTaps = 9;
+constexpr int64_t kTurnedChannel = kTaps * kMaxLanes;  // floats
+constexpr int64_t kChannelRun = 16;                    // channels whose taps stay in the first-level cache
 
-// U of a block for channels [begin, end), end - begin <= kChannelRun: (G g G^T)[p] at u[p * plane + c * lanes + lane],
-// idle lanes 0.
-void transform_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* u,
-                       int64_t plane);
+// The taps of channels [begin, end) for a block: [end - begin][kTaps][kMaxLanes], idle lanes of a vector 0.
+void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned);
 
-// The reverse: adds G^T u G to (or, unless `add`, writes it into) grad_weight [O, C, 3, 3], dense.
+// U of a block at the six points p = 6 * row + x, (G g G^T)[p] at u[x * plane + c * lanes + lane].
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u, int64_t plane);
+
+// The reverse, for at most kChannelRun channels: from u[p * plane + c * lanes + lane], adds G^T u G to (or, unless
+// `add`, writes it into) grad_weight [O, C, 3, 3], dense.
 void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t begin, int64_t end,
                                 int64_t channels, bool add, float* grad_weight);
 

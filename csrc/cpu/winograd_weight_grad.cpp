@@ -15,8 +15,6 @@
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
-constexpr int64_t kTaps = 9;
-
 struct Problem {
   TiledImages in, grad;
   int64_t blocks;      // of outputs

@@ -1,59 +1,121 @@
-// Transforms of weights, vector by vector of outputs. In memory the taps of a channel are neighbours, not the outputs,
-// so a run of channels is first turned around in a buffer that stays in the first-level cache.
+// Transforms of weights, vector by vector of outputs. In memory the taps of a channel or the channels of a tap are
+// neighbours, not the outputs, so weights are first turned around.
+#include "cpu/transpose.h"
 #include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
-constexpr int kTaps = 3;  // along each axis
+constexpr int kSide = 3;  // taps along each axis
 
-// [channel of the run][tap][lane]
-struct Turned {
-  alignas(64) float values[kChannelRun][kTaps * kTaps][kMaxLanes];
-};
-
-}  // namespace
-
-void transform_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* u,
-                       int64_t plane) {
-  Turned turned;
-  for (int64_t lane = 0; lane < block.lanes(); ++lane) {
-    const float* taps = weight.data + (block.first + lane) * weight.stride_o;
-    for (int64_t c = begin; c < end; ++c) {
-      float (&to)[kTaps * kTaps][kMaxLanes] = turned.values[c - begin];
-      for (int tap = 0; tap < kTaps * kTaps; ++tap) {
-        const int64_t offset = c * weight.stride_c + tap / kTaps * weight.stride_y + tap % kTaps * weight.stride_x;
-        to[tap][lane] = lane < block.count ? taps[offset] : 0.0f;
+// to[column * to_stride + row] = from[row * from_stride + column]; rows beyond `rows` are 0 up to a whole vector.
+void turn(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to, int64_t to_stride) {
+  for (int64_t row = 0; row < rows; row += kLanes) {
+    for (int64_t column = 0; column < columns; column += kLanes) {
+      const int64_t width = smaller(kLanes, columns - column), height = smaller(kLanes, rows - row);
+      const float* corner = from + row * from_stride + column;
+      Vector square[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) square[i] = i < height ? load_lanes(corner + i * from_stride, width) : Vector{};
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        if (i < width) store(to + (column + i) * to_stride + row, square[i]);
       }
     }
   }
-  for (int64_t c = begin; c < end; ++c) {
-    for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
-      transform_twice<transform_weight, kTaps, kTileIn>(
-          [&](int y, int x) { return load(turned.values[c - begin][y * kTaps + x] + lane); },
-          [&](int y, int x, Vector value) { store(u + (y * kTileIn + x) * plane + c * block.lanes() + lane, value); });
+}
+
+// [end - begin][taps][kMaxLanes] where the taps of a channel are dense and so are the channels: the memory of a
+// parameter, forwards.
+bool dense_channels(const WeightTaps& weight) {
+  return weight.stride_x == 1 && weight.stride_y == kSide && weight.stride_c == kTaps;
+}
+
+// The same memory with outputs and channels exchanged, kernel rotated: the gradient of x.
+bool dense_outputs(const WeightTaps& weight) {
+  return weight.stride_x == -1 && weight.stride_y == -kSide && weight.stride_o == kTaps;
+}
+
+template <int kRow>
+void transform_row(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane) {
+  for (int64_t c = 0; c < channels; ++c) {
+#pragma GCC unroll 2
+    for (int64_t lane = 0; lane < kMaxLanes; lane += kLanes) {
+      if (lane >= block.lanes()) break;
+      const float* taps = turned + c * kTurnedChannel + lane;
+      Vector row[kSide], points[kTileIn];
+#pragma GCC unroll 3
+      for (int x = 0; x < kSide; ++x) {
+        const Vector column[kSide] = {load(taps + x * kMaxLanes), load(taps + (kSide + x) * kMaxLanes),
+                                      load(taps + (2 * kSide + x) * kMaxLanes)};
+        Vector transformed[kTileIn];
+        transform_weight(column, transformed);
+        row[x] = transformed[kRow];
+      }
+      transform_weight(row, points);
+#pragma GCC unroll 6
+      for (int x = 0; x < kTileIn; ++x) store(u + x * plane + c * block.lanes() + lane, points[x]);
     }
+  }
+}
+
+}  // namespace
+
+void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned) {
+  const float* data = weight.data + block.first * weight.stride_o;
+  if (dense_channels(weight)) {
+    turn(data + begin * kTaps, weight.stride_o, block.count, (end - begin) * kTaps, turned, kMaxLanes);
+    return;
+  }
+  for (int64_t c = begin; c < end; ++c, turned += kTurnedChannel) {
+    const float* channel = data + c * weight.stride_c;
+    if (dense_outputs(weight)) {
+      // From the last tap, which comes first in memory, to the first.
+      turn(channel - (kTaps - 1), kTaps, block.count, kTaps, turned + (kTaps - 1) * kMaxLanes, -kMaxLanes);
+      continue;
+    }
+    for (int tap = 0; tap < kTaps; ++tap) {
+      const float* from = channel + tap / kSide * weight.stride_y + tap % kSide * weight.stride_x;
+      for (int64_t lane = 0; lane < block.lanes(); ++lane) {
+        turned[tap * kMaxLanes + lane] = lane < block.count ? from[lane * weight.stride_o] : 0.0f;
+      }
+    }
+  }
+}
+
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u,
+                       int64_t plane) {
+  switch (row) {
+    case 0: return transform_row<0>(turned, block, channels, u, plane);
+    case 1: return transform_row<1>(turned, block, channels, u, plane);
+    case 2: return transform_row<2>(turned, block, channels, u, plane);
+    case 3: return transform_row<3>(turned, block, channels, u, plane);
+    case 4: return transform_row<4>(turned, block, channels, u, plane);
+    default: return transform_row<5>(turned, block, channels, u, plane);
   }
 }
 
 void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t begin, int64_t end,
                                 int64_t channels, bool add, float* grad_weight) {
-  Turned turned;
+  alignas(64) float taps[kChannelRun * kTurnedChannel], rows[kMaxLanes][kChannelRun * kTaps];
   for (int64_t c = begin; c < end; ++c) {
     for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
-      transform_twice<transform_weight_gradient, kTileIn, kTaps>(
+      transform_twice<transform_weight_gradient, kTileIn, kSide>(
           [&](int y, int x) { return load(u + (y * kTileIn + x) * plane + c * block.lanes() + lane); },
-          [&](int y, int x, Vector value) { store(turned.values[c - begin][y * kTaps + x] + lane, value); });
+          [&](int y, int x, Vector value) {
+            store(taps + (c - begin) * kTurnedChannel + (y * kSide + x) * kMaxLanes + lane, value);
+          });
     }
   }
+  const int64_t count = (end - begin) * kTaps;
+  turn(taps, kMaxLanes, count, block.count, rows[0], kChannelRun * kTaps);
   for (int64_t lane = 0; lane < block.count; ++lane) {
-    float* taps = grad_weight + ((block.first + lane) * channels + begin) * kTaps * kTaps;
-    for (int64_t c = 0; c < end - begin; ++c) {
-      for (int tap = 0; tap < kTaps * kTaps; ++tap) {
-        const float value = turned.values[c][tap][lane];
-        *taps = add ? *taps + value : value;
-        ++taps;
-      }
+    float* to = grad_weight + ((block.first + lane) * channels + begin) * kTaps;
+    if (add) {
+      for (int64_t i = 0; i < count; ++i) to[i] += rows[lane][i];
+    } else {
+      memcpy(to, rows[lane], count * sizeof(float));
     }
   }
 }
