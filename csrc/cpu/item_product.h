@@ -7,11 +7,11 @@ namespace unet_fast::UNET_FAST_ISA {
 
 class ItemProduct {
  public:
-  ItemProduct(int vectors, int64_t items)
+  ItemProduct(Use use, int vectors, int64_t items)
       : pieces_(items, max_items(vectors)),
         smaller_(items / pieces_.pieces),
-        kernels_{micro_kernel(vectors, 1, static_cast<int>(smaller_)),
-                 micro_kernel(vectors, 1, static_cast<int>(larger(smaller_, divide_up(items, pieces_.pieces))))} {}
+        kernels_{micro_kernel(use, vectors, 1, static_cast<int>(smaller_)),
+                 micro_kernel(use, vectors, 1, static_cast<int>(larger(smaller_, divide_up(items, pieces_.pieces))))} {}
 
   // a and sum are those of item 0.
   UNET_FAST_METHOD void run(MicroKernelArgs args) const {

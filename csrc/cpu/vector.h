@@ -24,6 +24,11 @@ constexpr int kRegisters = 16;
 #endif
 
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
+typedef float HalfVector __attribute__((vector_size(kLanes * sizeof(float) / 2)));
+
+// A vector as pairs of lanes, (2j, 2j + 1) with 2j in the lower bits, and half a vector as integers.
+typedef uint64_t Pairs __attribute__((vector_size(sizeof(Vector))));
+typedef uint32_t HalfBits __attribute__((vector_size(sizeof(HalfVector))));
 
 UNET_FAST_FUNCTION Vector load(const float* from) {
   Vector result;
@@ -65,11 +70,29 @@ UNET_FAST_FUNCTION Vector broadcast(const float* from) {
     return *from - Vector{};
   } else {
     static_assert(kGroup == 2);
-    typedef int64_t Pairs __attribute__((vector_size(sizeof(Vector))));
-    int64_t pair;
+    uint64_t pair;
     memcpy(&pair, from, sizeof pair);
     return reinterpret_cast<Vector>(pair + Pairs{});
   }
+}
+
+// Lane j of the result is the sum of lanes 2j and 2j + 1.
+UNET_FAST_FUNCTION HalfVector add_pairs(Vector value) {
+  const Vector odd_lanes = reinterpret_cast<Vector>(reinterpret_cast<Pairs>(value) >> 32);  // in the even places
+  const Pairs sums = reinterpret_cast<Pairs>(value + odd_lanes);
+  return reinterpret_cast<HalfVector>(__builtin_convertvector(sums, HalfBits));  // keeps the even places
+}
+
+UNET_FAST_FUNCTION HalfVector lower_half(Vector value) {
+  HalfVector result;
+  memcpy(&result, &value, sizeof result);
+  return result;
+}
+
+// Lanes 2j and 2j + 1 of the result are lane j.
+UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
+  const Pairs even_places = __builtin_convertvector(reinterpret_cast<HalfBits>(value), Pairs);
+  return reinterpret_cast<Vector>(even_places | even_places << 32);
 }
 
 // max(value, 0), NaN stays NaN.

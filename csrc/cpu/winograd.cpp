@@ -17,7 +17,7 @@ struct Problem {
   TiledImages in;
   TiledOutput out;
   WeightTaps weight;
-  int64_t v_row;  // floats between tiles of V
+  int64_t channels;  // padded
 
   explicit Problem(const ConvReluArgs& args)
       : in{.data = static_cast<const float*>(args.x),
@@ -35,38 +35,48 @@ struct Problem {
             .relu = args.relu,
             .grid = grid_of(args)},
         weight{.data = static_cast<const float*>(args.weight),
+               .channels = args.in_channels,
                .stride_o = args.weight_stride_o,
                .stride_c = args.weight_stride_c,
                .stride_y = args.weight_stride_y,
                .stride_x = args.weight_stride_x},
-        v_row(tile_row_floats(args.in_channels)) {}
+        channels(padded_channels(args.in_channels)) {}
 
   static int64_t out_height(const ConvReluArgs& args) { return args.height + 2 * args.padding - 2; }
   static int64_t out_width(const ConvReluArgs& args) { return args.width + 2 * args.padding - 2; }
   static TileGrid grid_of(const ConvReluArgs& args) { return {args.images, out_height(args), out_width(args)}; }
 
-  int64_t v_plane(int64_t tiles) const { return tiles * v_row + kPlanePadding; }
-  static int64_t m_plane(int64_t tiles) { return tiles * kMaxLanes + kPlanePadding; }
-  int64_t u_plane(const LaneBlock& block) const { return in.channels * block.lanes() + kPlanePadding; }
-  int64_t u_block() const { return kPoints * (in.channels * kMaxLanes + kPlanePadding); }  // floats, at most
+  int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
+  static int64_t m_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
+  int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
+
+  // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
+  void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
+    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+  }
 
   // M of `tiles` tiles and one block at point p, whose U is given.
   void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
                 const float* u, float* m) const {
     product.run({
         .a = v + p * v_plane(tiles),
-        .a_row = 0,
-        .a_item = v_row,
+        .a_row = tiles * kPanel,
+        .a_item = kPanel,
         .a_step = 1,
         .b = u,
-        .rows = 1,
-        .depth = in.channels,
-        .start = nullptr,
+        .rows = channels / kPanel,
+        .depth = kPanel,
+        .bias = nullptr,
+        .relu = false,
         .sum = m + p * m_plane(tiles),
         .sum_item = block.lanes(),
-        .accumulate = false,
-        .relu = false,
     });
+  }
+
+  void transform_output(const LaneBlock& block, int64_t first, int64_t tiles, const float* m) const {
+    for (int64_t t = 0; t < tiles; ++t) {
+      transform_output_tile(out, first + t, block, m + t * block.lanes(), m_plane(tiles));
+    }
   }
 };
 
@@ -75,32 +85,36 @@ struct Problem {
 constexpr int64_t kTaskTiles = 28;  // of a task; a multiple of the micro-kernel's items
 
 struct ByTiles {
-  int64_t blocks, tiles;                 // of outputs; of a task, at most
-  int64_t u_floats, v_floats, m_floats;  // U of all; V and M of a worker
-  ByTiles(const Problem& problem)
+  int64_t blocks, tiles;                          // of outputs; of a task, at most
+  int64_t u_block, u_floats, v_floats, m_floats;  // U of a block and of all; V and M of a worker
+  explicit ByTiles(const Problem& problem)
       : blocks(LaneBlock::blocks(problem.out.channels)),
         tiles(smaller(kTaskTiles, problem.in.grid.count())),
-        u_floats(blocks * problem.u_block()),
+        u_block(kPoints * problem.u_plane()),
+        u_floats(blocks * u_block),
         v_floats(kPoints * problem.v_plane(tiles)),
         m_floats(kPoints * problem.m_plane(tiles)) {}
   int64_t worker_floats() const { return v_floats + m_floats; }
 };
 
+// U of one block for one panel of channels.
+void make_u(const Problem& problem, const LaneBlock& block, int64_t panel, float* u) {
+  alignas(64) float turned[kPanel * kTurnedChannel];
+  const int64_t c = panel * kPanel;
+  turn_weights(problem.weight, block, c, c + kPanel, turned);
+  for (int row = 0; row < kTileIn; ++row) {
+    transform_weights(turned, block, kPanel, row, u + row * kTileIn * problem.u_plane() + c * block.lanes(),
+                      problem.u_plane());
+  }
+}
+
 void run_by_tiles(const Problem& problem, float* workspace, const Threads& threads) {
   const ByTiles plan(problem);
-  const int64_t channels = problem.in.channels, runs = divide_up(channels, kChannelRun);
+  const int64_t panels = problem.channels / kPanel;
   float* const u = workspace;
-  parallel_for(threads, plan.blocks * runs, 4, [&](int64_t begin, int64_t end) {
-    alignas(64) float turned[kChannelRun * kTurnedChannel];
+  parallel_for(threads, plan.blocks * panels, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const LaneBlock block(i / runs, problem.out.channels);
-      const int64_t c = i % runs * kChannelRun, count = smaller(kChannelRun, channels - c);
-      float* const u_run = u + i / runs * problem.u_block() + c * block.lanes();
-      turn_weights(problem.weight, block, c, c + count, turned);
-      for (int row = 0; row < kTileIn; ++row) {
-        transform_weights(turned, block, count, row, u_run + row * kTileIn * problem.u_plane(block),
-                          problem.u_plane(block));
-      }
+      make_u(problem, LaneBlock(i / panels, problem.out.channels), i % panels, u + i / panels * plan.u_block);
     }
   });
   const Pieces tasks(problem.in.grid.count(), plan.tiles);
@@ -108,18 +122,14 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
     float* const v = u + plan.u_floats + worker * plan.worker_floats();
     float* const m = v + plan.v_floats;
     const int64_t first = tasks.begin(task), tiles = tasks.begin(task + 1) - first;
-    for (int64_t t = 0; t < tiles; ++t) {
-      transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
-    }
+    for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
     for (int64_t b = 0; b < plan.blocks; ++b) {
       const LaneBlock block(b, problem.out.channels);
-      const ItemProduct product(block.vectors, tiles);
+      const ItemProduct product(Use::product, block.vectors, tiles);
       for (int p = 0; p < kPoints; ++p) {
-        problem.multiply(product, block, tiles, p, v, u + b * problem.u_block() + p * problem.u_plane(block), m);
+        problem.multiply(product, block, tiles, p, v, u + b * plan.u_block + p * problem.u_plane(), m);
       }
-      for (int64_t t = 0; t < tiles; ++t) {
-        transform_output_tile(problem.out, first + t, block, m + t * block.lanes(), problem.m_plane(tiles));
-      }
+      problem.transform_output(block, first, tiles, m);
     }
   });
 }
@@ -129,14 +139,13 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
 struct ByOutputs {
   int64_t tiles;                         // whose V exists at a time, at most
   int64_t v_floats;                      // V of all
-  int64_t w_floats, u_floats, m_floats;  // of a worker: the turned weights of a block of outputs, its U at six
-                                         // points, its M
+  int64_t w_floats, u_floats, m_floats;  // of a worker, for a block of outputs: turned weights, U at six points, M
   explicit ByOutputs(const Problem& problem) {
     constexpr int64_t kMostV = 5 << 20;  // floats
-    tiles = smaller(larger(kTaskTiles, kMostV / (kPoints * problem.v_row)), problem.in.grid.count());
+    tiles = smaller(larger(kTaskTiles, kMostV / (kPoints * problem.channels)), problem.in.grid.count());
     v_floats = kPoints * problem.v_plane(tiles);
-    w_floats = problem.in.channels * kTurnedChannel;
-    u_floats = problem.u_block() / kTileIn;
+    w_floats = problem.channels * kTurnedChannel;
+    u_floats = kTileIn * problem.u_plane();
     m_floats = kPoints * problem.m_plane(tiles);
   }
   int64_t worker_floats() const { return w_floats + u_floats + m_floats; }
@@ -146,16 +155,15 @@ struct ByOutputs {
 void run_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
                const float* v, float* memory) {
   float *const w = memory, *const u = w + plan.w_floats, *const m = u + plan.u_floats;
-  const ItemProduct product(block.vectors, tiles);
-  turn_weights(problem.weight, block, 0, problem.in.channels, w);
-  for (int p = 0; p < kPoints; ++p) {
-    const int x = p % kTileIn;
-    if (x == 0) transform_weights(w, block, problem.in.channels, p / kTileIn, u, problem.u_plane(block));
-    problem.multiply(product, block, tiles, p, v, u + x * problem.u_plane(block), m);
+  const ItemProduct product(Use::product, block.vectors, tiles);
+  turn_weights(problem.weight, block, 0, problem.channels, w);
+  for (int row = 0; row < kTileIn; ++row) {
+    transform_weights(w, block, problem.channels, row, u, problem.u_plane());
+    for (int x = 0; x < kTileIn; ++x) {
+      problem.multiply(product, block, tiles, row * kTileIn + x, v, u + x * problem.u_plane(), m);
+    }
   }
-  for (int64_t t = 0; t < tiles; ++t) {
-    transform_output_tile(problem.out, first + t, block, m + t * block.lanes(), problem.m_plane(tiles));
-  }
+  problem.transform_output(block, first, tiles, m);
 }
 
 void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
@@ -165,9 +173,7 @@ void run_by_outputs(const Problem& problem, float* workspace, const Threads& thr
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
-      }
+      for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
     });
     parallel_tasks(threads, LaneBlock::blocks(problem.out.channels), [&](int64_t task, int64_t worker) {
       run_block(problem, plan, LaneBlock(task, problem.out.channels), first, tiles, v,

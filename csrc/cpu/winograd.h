@@ -9,9 +9,13 @@
 // a quarter of the direct multiplications (matrices: winograd_matrices.h). The gradient of the weight is
 // G^T (V[p]^T (A dy A^T)[p]) G, and needs the same number of them.
 //
-//   V   [36 points][tiles][C, padded]                    a row is an odd number of cache lines, and each plane ends
-//   U   [blocks of outputs][36][C][lanes of the block]   with a line of padding: rows or planes that lie a power of
-//   M   [36][tiles][lanes of the block]                  two apart would share their cache sets
+//   V   [36 points][panels of 16 channels][tiles][16]   a cache line per tile, read from front to back: product by
+//                                                       product by the micro-kernel's 14 tiles, gradient by channels
+//   U   [blocks of outputs][36][C][lanes of the block]  read from front to back
+//   M   [36][tiles][lanes of the block]                 one block at a time
+//
+// Channels are padded with zeros to whole panels, outputs to whole vectors. The planes of the 36 points lie an odd
+// number of cache lines apart: a power of two would put all of them into the same cache sets.
 #pragma once
 
 #include "ops/conv_relu.h"

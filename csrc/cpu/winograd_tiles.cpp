@@ -56,12 +56,14 @@ UNET_FAST_FUNCTION void read_patch(const TiledImages& images, const Patch& patch
 
 }  // namespace
 
-void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane) {
+void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane, int64_t panel) {
   const Patch patch(images.grid, tile, images.height, images.width, images.channels, images.padding, kTileIn);
-  for (int64_t c = 0; c < images.channels; c += kLanes) {
-    read_patch(images, patch, c, smaller(images.channels - c, kLanes), [&](const auto& read) {
+  for (int64_t c = 0; c < padded_channels(images.channels); c += kLanes) {
+    float* const to = v + c / kPanel * panel + c % kPanel;
+    const int64_t lanes = larger(0, smaller(images.channels - c, kLanes));
+    read_patch(images, patch, c, lanes, [&](const auto& read) {
       transform_twice<transform_input, kTileIn, kTileIn>(
-          read, [&](int y, int x, Vector value) { store(v + (y * kTileIn + x) * plane + c, value); });
+          read, [&](int y, int x, Vector value) { store(to + (y * kTileIn + x) * plane, value); });
     });
   }
 }

@@ -7,10 +7,12 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
-constexpr int64_t kPlanePadding = 16;  // floats, a cache line; see winograd.h
+constexpr int64_t kPanel = 16;  // channels of a panel of V: a cache line
 
-// From a tile to the next in V: whole vectors, and an odd number of cache lines.
-UNET_FAST_FUNCTION int64_t tile_row_floats(int64_t channels) { return (divide_up(channels, 16) | 1) * 16; }
+// `floats`, padded to an odd number of cache lines.
+UNET_FAST_FUNCTION int64_t plane_floats(int64_t floats) { return (divide_up(floats, 16) | 1) * 16; }
+
+UNET_FAST_FUNCTION int64_t padded_channels(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
 // Tiles of 4 x 4 output pixels, row by row through all images; those at the lower and the right edge may be cut.
 struct TileGrid {
@@ -53,9 +55,9 @@ struct LaneBlock {
   static int64_t blocks(int64_t outputs) { return divide_up(outputs, kMaxLanes); }
 };
 
-// (B^T d B)[p][c] of a tile for all channels, at v[p * plane + c]. Behind the last channel, up to a whole vector of
-// zeros may be written.
-void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane);
+// (B^T d B)[p][c] of a tile for all channels, at v[p * plane + c / kPanel * panel + c % kPanel]; the channels that pad
+// the last panel are 0.
+void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane, int64_t panel);
 
 // (A dy A^T)[p] of a tile for the outputs of a block, at to[p * plane + lane], idle lanes 0. Adds the 4 x 4 values of
 // each output to output_sum[lane], too.
@@ -68,22 +70,27 @@ void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock
 // A weight (o, c, ky, kx), wherever it lies.
 struct WeightTaps {
   const float* data;
+  int64_t channels;                                // C
   int64_t stride_o, stride_c, stride_y, stride_x;  // elements
 };
 
 constexpr int kTaps = 9;
 constexpr int64_t kTurnedChannel = kTaps * kMaxLanes;  // floats
-constexpr int64_t kChannelRun = 16;                    // channels whose taps stay in the first-level cache
 
-// The taps of channels [begin, end) for a block: [end - begin][kTaps][kMaxLanes], idle lanes of a vector 0.
+// The taps of channels [begin, end) for a block: [channels][kTaps][kMaxLanes], idle lanes 0, and so are channels from
+// the weight's last one on.
 void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned);
 
 // U of a block at the six points p = 6 * row + x, (G g G^T)[p] at u[x * plane + c * lanes + lane].
 void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u, int64_t plane);
 
-// The reverse, for at most kChannelRun channels: from u[p * plane + c * lanes + lane], adds G^T u G to (or, unless
-// `add`, writes it into) grad_weight [O, C, 3, 3], dense.
-void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t begin, int64_t end,
-                                int64_t channels, bool add, float* grad_weight);
+// The reverse, G^T u G: adds the part of the six points of a row, laid out as above, to the turned taps; row 0 sets
+// them.
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
+                                float* turned);
+
+// Turned taps of channels [0, channels) into (or, if `add`, added to) grad_weight [O, channels, 3, 3], dense.
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
+                            float* grad_weight);
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -18,7 +18,7 @@ namespace {
 struct Problem {
   TiledImages in, grad;
   int64_t blocks;      // of outputs
-  int64_t v_row;       // floats between tiles of V
+  int64_t channels;    // padded
   float* grad_weight;  // [O, C, 3, 3]
   float* grad_bias;    // [O]
 
@@ -38,41 +38,46 @@ struct Problem {
              .padding = 0,
              .grid = grid_of(args)},
         blocks(LaneBlock::blocks(args.out_channels)),
-        v_row(tile_row_floats(args.in_channels)),
+        channels(padded_channels(args.in_channels)),
         grad_weight(static_cast<float*>(args.grad_weight)),
         grad_bias(static_cast<float*>(args.grad_bias)) {}
 
   static TileGrid grid_of(const ConvReluWeightGradArgs& args) { return {args.images, args.height - 2, args.width - 2}; }
 
   int64_t weights() const { return grad.channels * in.channels * kTaps; }
-  int64_t padded_weights() const { return divide_up(weights(), 16) * 16; }
-  int64_t v_plane(int64_t tiles) const { return tiles * v_row + kPlanePadding; }
-  static int64_t y_plane(int64_t tiles) { return tiles * kMaxLanes + kPlanePadding; }
-  int64_t u_plane() const { return in.channels * kMaxLanes + kPlanePadding; }
-  int64_t u_block() const { return kPoints * u_plane(); }
+  int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
+  static int64_t y_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
+  int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
 
-  // dU of a block at point p over `tiles` tiles.
-  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
-                const float* y, float* u, bool accumulate) const {
-    product.run({
-        .a = v + p * v_plane(tiles),
-        .a_row = 0,
-        .a_item = 1,
-        .a_step = v_row,
-        .b = y + p * y_plane(tiles),
-        .rows = 1,
-        .depth = tiles,
-        .start = nullptr,
-        .sum = u + p * u_plane(),
-        .sum_item = block.lanes(),
-        .accumulate = accumulate,
-        .relu = false,
-    });
+  // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
+  void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
+    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
   }
 
-  void write_weights(const float* u, const LaneBlock& block, bool add, float* to) const {
-    for (int64_t c = 0; c < in.channels; c += kChannelRun) {
-      transform_weight_gradients(u, u_plane(), block, c, smaller(c + kChannelRun, in.channels), in.channels, add, to);
+  // The same in the transformed gradient of one block of outputs.
+  void transform_gradient(const LaneBlock& block, int64_t first, int64_t tiles, float* y, float* bias_sum) const {
+    for (int64_t t = 0; t < tiles; ++t) {
+      transform_gradient_tile(grad, first + t, block, y + t * block.lanes(), y_plane(tiles), bias_sum + block.first);
+    }
+  }
+
+  // Adds V^T Y at point p to u, panel by panel.
+  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
+                const float* y, float* u) const {
+    for (int64_t c = 0; c < channels; c += kPanel) {
+      product.run({
+          .a = v + p * v_plane(tiles) + c * tiles,
+          .a_row = 0,
+          .a_item = 1,
+          .a_step = kPanel,
+          .b = y + p * y_plane(tiles),
+          .rows = 1,
+          .depth = tiles,
+          .bias = nullptr,
+          .relu = false,
+          .sum = u + c * block.lanes(),
+          .sum_item = block.lanes(),
+      });
     }
   }
 };
@@ -81,47 +86,50 @@ struct Problem {
 
 struct ByTiles {
   int64_t chunks, tiles;                 // of all tiles; of a block of tiles, at most
-  int64_t sum_floats;                    // the partial sums of a chunk: of the weight, then of the bias
-  int64_t v_floats, y_floats, u_floats;  // of a worker: V and dY of a block of tiles, the latter for one block of
-                                         // outputs; dU of all outputs
+  int64_t weight_floats, sum_floats;     // the partial sums of a chunk: of the weight; and of the bias behind them
+  int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
+  int64_t w_floats;                      // one block of outputs; dU of all outputs; turned dW of one block
   explicit ByTiles(const Problem& problem) {
     constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
     const int64_t count = problem.in.grid.count();
     chunks = larger(1, smaller(count / kMinTiles, kMaxChunks));
     tiles = smaller(kBlockTiles, count);
-    sum_floats = problem.padded_weights() + problem.blocks * kMaxLanes;
+    weight_floats = whole_lines(problem.weights());
+    sum_floats = weight_floats + problem.blocks * kMaxLanes;
     v_floats = kPoints * problem.v_plane(tiles);
     y_floats = kPoints * problem.y_plane(tiles);
     u_floats = problem.blocks * kPoints * problem.u_plane();
+    w_floats = problem.channels * kTurnedChannel;
   }
-  int64_t worker_floats() const { return v_floats + y_floats + u_floats; }
+  int64_t worker_floats() const { return v_floats + y_floats + u_floats + w_floats; }
 };
 
 // The partial sums of tiles [begin, end).
 void sum_chunk(const Problem& problem, const ByTiles& plan, int64_t begin, int64_t end, float* memory, float* sums) {
-  float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats;
-  float* const bias_sum = sums + problem.padded_weights();
+  float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
+  float* const bias_sum = sums + plan.weight_floats;
   memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
+  memset(u, 0, plan.u_floats * sizeof(float));
   const Pieces pieces(end - begin, plan.tiles);
   for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
     const int64_t first = begin + pieces.begin(piece), tiles = begin + pieces.begin(piece + 1) - first;
-    for (int64_t t = 0; t < tiles; ++t) {
-      transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
-    }
+    for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
     for (int64_t b = 0; b < problem.blocks; ++b) {
       const LaneBlock block(b, problem.grad.channels);
-      const ItemProduct product(block.vectors, problem.in.channels);
-      for (int64_t t = 0; t < tiles; ++t) {
-        transform_gradient_tile(problem.grad, first + t, block, y + t * block.lanes(), problem.y_plane(tiles),
-                                bias_sum + block.first);
-      }
+      const ItemProduct product(Use::gradient, block.vectors, kPanel);
+      problem.transform_gradient(block, first, tiles, y, bias_sum);
       for (int p = 0; p < kPoints; ++p) {
-        problem.multiply(product, block, tiles, p, v, y, u + b * problem.u_block(), piece > 0);
+        problem.multiply(product, block, tiles, p, v, y, u + (b * kPoints + p) * problem.u_plane());
       }
     }
   }
   for (int64_t b = 0; b < problem.blocks; ++b) {
-    problem.write_weights(u + b * problem.u_block(), LaneBlock(b, problem.grad.channels), false, sums);
+    const LaneBlock block(b, problem.grad.channels);
+    for (int row = 0; row < kTileIn; ++row) {
+      transform_weight_gradients(u + (b * kPoints + row * kTileIn) * problem.u_plane(), problem.u_plane(), block,
+                                 problem.in.channels, row, w);
+    }
+    write_weight_gradients(w, block, problem.in.channels, false, sums);
   }
 }
 
@@ -142,7 +150,7 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
     for (int64_t i = begin; i < end; ++i) problem.grad_weight[i] = add_chunks(i);
   });
   for (int64_t o = 0; o < problem.grad.channels; ++o) {
-    problem.grad_bias[o] = add_chunks(problem.padded_weights() + o);
+    problem.grad_bias[o] = add_chunks(plan.weight_floats + o);
   }
 }
 
@@ -150,43 +158,34 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
 
 struct ByOutputs {
   int64_t tiles;                         // whose V exists at a time, at most
-  int64_t group;                         // blocks of outputs of a task, at most
-  int64_t v_floats, y_floats, u_floats;  // V of all; dY of the group and dU of one point after the other of a worker
+  int64_t v_floats;                      // V of all
+  int64_t y_floats, u_floats, w_floats;  // of a worker, for a block of outputs: transformed gradient, dU at six points,
+                                         // turned dW
   explicit ByOutputs(const Problem& problem) {
-    constexpr int64_t kMostV = 6 << 20, kMostGroup = 4;  // floats; blocks
-    tiles = larger(56, kMostV / (kPoints * problem.v_row));
-    tiles = smaller(tiles, problem.in.grid.count());
-    group = smaller(kMostGroup, divide_up(problem.blocks, 4));
+    constexpr int64_t kMostV = 5 << 20;  // floats
+    tiles = smaller(larger(56, kMostV / (kPoints * problem.channels)), problem.in.grid.count());
     v_floats = kPoints * problem.v_plane(tiles);
-    y_floats = group * kPoints * problem.y_plane(tiles);
-    u_floats = group * problem.u_block();
+    y_floats = kPoints * problem.y_plane(tiles);
+    u_floats = kTileIn * problem.u_plane();
+    w_floats = problem.channels * kTurnedChannel;
   }
-  int64_t worker_floats() const { return y_floats + u_floats; }
+  int64_t worker_floats() const { return y_floats + u_floats + w_floats; }
 };
 
-// The blocks [begin, end) of outputs over tiles [first, first + tiles), whose V is given.
-void sum_outputs(const Problem& problem, const ByOutputs& plan, int64_t begin, int64_t end, int64_t first,
-                 int64_t tiles, const float* v, float* memory, float* bias_sum) {
-  float *const y = memory, *const u = y + plan.y_floats;
-  const int64_t y_block = kPoints * problem.y_plane(tiles);
-  for (int64_t b = begin; b < end; ++b) {
-    const LaneBlock block(b, problem.grad.channels);
-    for (int64_t t = 0; t < tiles; ++t) {
-      transform_gradient_tile(problem.grad, first + t, block, y + (b - begin) * y_block + t * block.lanes(),
-                              problem.y_plane(tiles), bias_sum + block.first);
+// One block of outputs over tiles [first, first + tiles), whose V is given.
+void sum_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
+               const float* v, float* memory, float* bias_sum) {
+  float *const y = memory, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
+  const ItemProduct product(Use::gradient, block.vectors, kPanel);
+  problem.transform_gradient(block, first, tiles, y, bias_sum);
+  for (int row = 0; row < kTileIn; ++row) {
+    memset(u, 0, plan.u_floats * sizeof(float));
+    for (int x = 0; x < kTileIn; ++x) {
+      problem.multiply(product, block, tiles, row * kTileIn + x, v, y, u + x * problem.u_plane());
     }
+    transform_weight_gradients(u, problem.u_plane(), block, problem.in.channels, row, w);
   }
-  for (int p = 0; p < kPoints; ++p) {
-    for (int64_t b = begin; b < end; ++b) {
-      const LaneBlock block(b, problem.grad.channels);
-      problem.multiply(ItemProduct(block.vectors, problem.in.channels), block, tiles, p, v, y + (b - begin) * y_block,
-                       u + (b - begin) * problem.u_block(), false);
-    }
-  }
-  for (int64_t b = begin; b < end; ++b) {
-    const LaneBlock block(b, problem.grad.channels);
-    problem.write_weights(u + (b - begin) * problem.u_block(), block, first > 0, problem.grad_weight);
-  }
+  write_weight_gradients(w, block, problem.in.channels, first > 0, problem.grad_weight);
 }
 
 void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
@@ -194,17 +193,14 @@ void run_by_outputs(const Problem& problem, float* workspace, const Threads& thr
   float *const bias_sum = workspace, *const v = bias_sum + problem.blocks * kMaxLanes;
   memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
   const Pieces chunks(problem.in.grid.count(), plan.tiles);
-  const Pieces tasks(problem.blocks, plan.group);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        transform_input_tile(problem.in, first + t, v + t * problem.v_row, problem.v_plane(tiles));
-      }
+      for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
     });
-    parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
-      sum_outputs(problem, plan, tasks.begin(task), tasks.begin(task + 1), first, tiles, v,
-                  v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
+    parallel_tasks(threads, problem.blocks, [&](int64_t task, int64_t worker) {
+      sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v,
+                v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
     });
   }
   memcpy(problem.grad_bias, bias_sum, problem.grad.channels * sizeof(float));

@@ -63,6 +63,11 @@ void transform_row(const float* turned, const LaneBlock& block, int64_t channels
 }  // namespace
 
 void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned) {
+  if (end > weight.channels) {
+    memset(turned + (weight.channels - begin) * kTurnedChannel, 0,
+           (end - weight.channels) * kTurnedChannel * sizeof(float));
+    end = weight.channels;
+  }
   const float* data = weight.data + block.first * weight.stride_o;
   if (dense_channels(weight)) {
     turn(data + begin * kTaps, weight.stride_o, block.count, (end - begin) * kTaps, turned, kMaxLanes);
@@ -96,26 +101,43 @@ void transform_weights(const float* turned, const LaneBlock& block, int64_t chan
   }
 }
 
-void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t begin, int64_t end,
-                                int64_t channels, bool add, float* grad_weight) {
-  alignas(64) float taps[kChannelRun * kTurnedChannel], rows[kMaxLanes][kChannelRun * kTaps];
-  for (int64_t c = begin; c < end; ++c) {
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
+                                float* turned) {
+  const float* const factors = kG[row];
+  for (int64_t c = 0; c < channels; ++c) {
     for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
-      transform_twice<transform_weight_gradient, kTileIn, kSide>(
-          [&](int y, int x) { return load(u + (y * kTileIn + x) * plane + c * block.lanes() + lane); },
-          [&](int y, int x, Vector value) {
-            store(taps + (c - begin) * kTurnedChannel + (y * kSide + x) * kMaxLanes + lane, value);
-          });
+      float* const taps = turned + c * kTurnedChannel + lane;
+      Vector points[kTileIn], part[kSide];
+#pragma GCC unroll 6
+      for (int x = 0; x < kTileIn; ++x) points[x] = load(u + x * plane + c * block.lanes() + lane);
+      transform_weight_gradient(points, part);
+#pragma GCC unroll 3
+      for (int y = 0; y < kSide; ++y) {
+#pragma GCC unroll 3
+        for (int x = 0; x < kSide; ++x) {
+          float* const tap = taps + (y * kSide + x) * kMaxLanes;
+          store(tap, factors[y] * part[x] + (row == 0 ? Vector{} : load(tap)));
+        }
+      }
     }
   }
-  const int64_t count = (end - begin) * kTaps;
-  turn(taps, kMaxLanes, count, block.count, rows[0], kChannelRun * kTaps);
-  for (int64_t lane = 0; lane < block.count; ++lane) {
-    float* to = grad_weight + ((block.first + lane) * channels + begin) * kTaps;
-    if (add) {
-      for (int64_t i = 0; i < count; ++i) to[i] += rows[lane][i];
-    } else {
-      memcpy(to, rows[lane], count * sizeof(float));
+}
+
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
+                            float* grad_weight) {
+  constexpr int64_t kRun = 16 * kTaps;  // taps that are turned in one go
+  alignas(64) float rows[kMaxLanes][kRun];
+  const int64_t count = channels * kTaps;
+  for (int64_t begin = 0; begin < count; begin += kRun) {
+    const int64_t run = smaller(kRun, count - begin);
+    turn(turned + begin * kMaxLanes, kMaxLanes, run, block.count, rows[0], kRun);
+    for (int64_t lane = 0; lane < block.count; ++lane) {
+      float* const to = grad_weight + (block.first + lane) * count + begin;
+      if (add) {
+        for (int64_t i = 0; i < run; ++i) to[i] += rows[lane][i];
+      } else {
+        memcpy(to, rows[lane], run * sizeof(float));
+      }
     }
   }
 }
