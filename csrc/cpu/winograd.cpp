@@ -195,14 +195,16 @@ ConvPath choose(const Shape& shape) {
   const TileGrid grid(shape.images, shape.out_height, shape.out_width);
   if (grid.count() == 0) return ConvPath::direct;
   if (shape.algorithm == ConvAlgorithm::automatic) {
-    // Thin layers: the transforms cost more than the multiplications that they save.
-    if (smaller(shape.in_channels, shape.out_channels) < 32) return ConvPath::direct;
-    // Tiny images: tiles that are mostly cut off.
+    // Thin layers: half a vector would be padding, and the transforms cost as much as the multiplications that they
+    // save. From 16 channels on, each instruction set gains.
+    if (smaller(shape.in_channels, shape.out_channels) < 16) return ConvPath::direct;
+    // Small images: tiles most of which is cut off.
     const int64_t pixels = shape.images * shape.out_height * shape.out_width;
     if (2 * pixels < kTileOut * kTileOut * grid.count()) return ConvPath::direct;
   }
-  const bool deep = shape.in_channels * shape.out_channels >= 256 * 512;
-  return deep && grid.rows * grid.columns < 28 * 28 ? ConvPath::by_outputs : ConvPath::by_tiles;
+  // U outgrows the second-level cache at 256 x 256 channels (9 MB); V of a wide image outgrows it more.
+  const bool deep = shape.in_channels * shape.out_channels >= 256 * 256;
+  return deep && grid.rows * grid.columns <= 24 * 24 ? ConvPath::by_outputs : ConvPath::by_tiles;
 }
 
 }  // namespace

@@ -25,8 +25,10 @@ SHAPES = [
     (1, 64, 2, 9, 150),
     (1, 128, 130, 6, 18),
 ]
-BOUND = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
-WEIGHT_BOUND = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
+# Wide float32 layers run by Winograd's algorithm, which is less exact; test_conv_relu_algorithms.py has the bounds of
+# each algorithm.
+BOUND = {torch.float32: 3e-6, torch.bfloat16: 1e-2}
+WEIGHT_BOUND = {torch.float32: 1.2e-5, torch.bfloat16: 1e-2}
 DTYPES = [torch.float32, torch.bfloat16]
 
 
@@ -87,11 +89,11 @@ def test_many_pixels_and_channels(generator):
         args = [tensor.requires_grad_() for tensor in arguments(shape, generator, torch.device("cpu"))]
         exact = double(*args)
         y, wanted = ops.conv_relu(*args, relu=False), reference.conv_relu(*exact, relu=False)
-        assert relative_l2(y, wanted) <= 1e-6
+        assert relative_l2(y, wanted) <= BOUND[torch.float32]
         grad = torch.randn(y.shape, generator=generator)
         got = torch.autograd.grad(y, args, grad)
         for a, b in zip(got, torch.autograd.grad(wanted, exact, grad.double()), strict=True):
-            assert relative_l2(a, b) <= 2e-6
+            assert relative_l2(a, b) <= WEIGHT_BOUND[torch.float32]
 
 
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
@@ -126,7 +128,7 @@ def test_any_strides(device, generator):
 def test_nan_stays_in_its_window(device, generator, channels):
     x, weight, bias = arguments((2, *channels, 12, 40), generator, device)
     x[0, 0, 5, 20] = float("nan")
-    y = ops.conv_relu(x, weight, bias)
+    y = ops.conv_relu(x, weight, bias, algorithm="direct")
     expected = torch.zeros_like(y, dtype=torch.bool)
     expected[0, :, 3:6, 18:21] = True
     assert torch.equal(y.isnan(), expected)
