@@ -26,7 +26,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_found_from_the_root_of_a_checkout(checkout):
     installed = Path(build_info().path).parents[1]
-    code = f"import sys; sys.path.append({str(installed)!r}); import unet_fast.ops as o; print(o.__file__, o.build_info().path)"
+    code = (
+        f"import sys; sys.path.append({str(installed)!r}); import unet_fast.ops as ops; "
+        "print(ops.__file__, ops.build_info().path)"
+    )
     run = python(code, checkout)
     assert run.returncode == 0, run.stderr
     here, module = run.stdout.split()
@@ -40,8 +43,10 @@ def test_missing(checkout):
 
 
 def test_of_another_version(checkout):
-    stale = "m = types.ModuleType('unet_fast._C'); m.version = '0.0.1'"
-    code = f"import sys, types; {stale}; sys.modules['unet_fast._C'] = m; import unet_fast; unet_fast._C = m; import unet_fast.ops"
+    code = (
+        "import sys, types, unet_fast; stale = types.ModuleType('unet_fast._C'); stale.version = '0.0.1'; "
+        "sys.modules['unet_fast._C'] = unet_fast._C = stale; import unet_fast.ops"
+    )
     last = python(code, checkout).stderr.strip().splitlines()[-1]
     assert f"unet_fast is {unet_fast.__version__} but its compiled module is 0.0.1" in last and "pip install ." in last
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.native_build import ROOT, native_build, run
-from tests.test_layers import cpu_operators, operators
+from tests.test_layers import operators
 
 
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
@@ -14,4 +14,4 @@ def test_native(sanitize):
     printed = run("ctest", "--test-dir", build, "--output-on-failure", fails="native tests failed")
     passed = set(re.findall(r"(\w+) \.+ +Passed", printed))
     cmake = (ROOT / "cmake/sources.cmake").read_text()
-    assert passed.issuperset(operators(cmake) + cpu_operators(cmake))
+    assert passed.issuperset(operators(cmake) + operators(cmake, cpu_only=True))

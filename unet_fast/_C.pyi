@@ -1,6 +1,5 @@
 from typing import Any
 
-__file__: str
 version: str
 sources: str
 cuda_architectures: str

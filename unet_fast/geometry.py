@@ -14,25 +14,25 @@ from torch import Tensor
 
 def border(depth: int = 4) -> int:
     """Return how many pixels the output is smaller than the input, per axis."""
-    return 12 * 2**depth - 8
+    return (12 << depth) - 8
 
 
 def is_legal(side: int, depth: int = 4) -> bool:
     """Whether an input of this side can be halved `depth` times without a remainder and leaves an output."""
-    return side % 2**depth == -4 % 2**depth and side > border(depth)
+    return side % (1 << depth) == -4 % (1 << depth) and side > border(depth)
 
 
 def legal_side(output: int, depth: int = 4) -> int:
     """Return the smallest legal input side whose output has at least `output` pixels."""
     side = max(output, 1) + border(depth)
-    return side + (-4 - side) % 2**depth
+    return side + (-4 - side) % (1 << depth)
 
 
 def nearest_legal_sides(side: int, depth: int = 4) -> tuple[int, int]:
     """Return the nearest legal input sides, at most and at least `side`; below the smallest one, that one twice."""
     smallest = legal_side(1, depth)
-    below = side - (side + 4) % 2**depth
-    above = side + (-4 - side) % 2**depth
+    below = side - (side + 4) % (1 << depth)
+    above = side + (-4 - side) % (1 << depth)
     return max(below, smallest), max(above, smallest)
 
 
@@ -40,7 +40,7 @@ def check_side(side: int, name: str, depth: int = 4) -> None:
     """Raise ValueError, naming the nearest legal sizes, where `side` is no legal input size."""
     if is_legal(side, depth):
         return
-    step, smallest = 2**depth, legal_side(1, depth)
+    step, smallest = 1 << depth, legal_side(1, depth)
     below, above = nearest_legal_sides(side, depth)
     nearest = f"{above}" if below == above else f"{below} or {above}"
     raise ValueError(
@@ -52,7 +52,7 @@ def check_side(side: int, name: str, depth: int = 4) -> None:
 
 def _divide(size: int, largest: int, depth: int) -> tuple[int, int, int]:
     """Cover `size` output pixels by as few tiles of at most `largest` as possible: (tiles, input side, step)."""
-    grid = 2**depth
+    grid = 1 << depth
     step = (largest - border(depth)) // grid * grid
     if size <= largest - border(depth):
         return 1, legal_side(size, depth), size

@@ -15,7 +15,9 @@ def describe() -> dict[str, str]:
     if not build.cuda_architectures:
         cuda = "not compiled: no nvcc was found when this package was built"
     elif not torch.cuda.is_available():
-        cuda = f"compiled for {build.cuda_architectures}; not usable here: torch {torch.__version__} finds no CUDA device"
+        cuda = (
+            f"compiled for {build.cuda_architectures}; not usable here: torch {torch.__version__} finds no CUDA device"
+        )
     else:
         major, minor = torch.cuda.get_device_capability()
         cuda = f"compiled for {build.cuda_architectures}; in use: {torch.cuda.get_device_name()} (sm_{major}{minor})"

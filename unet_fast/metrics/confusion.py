@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED = 255
-
 
 class Confusion:
     """Counts of pixels, [K true, K predicted], summed over images.
@@ -17,14 +15,14 @@ class Confusion:
         self.counts: NDArray[np.int64] = np.zeros((classes, classes), dtype=np.int64)
 
     def add(self, truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> None:
-        """Count one image: two maps [H, W] of class numbers; pixels whose truth is 255 are ignored.
+        """Count one image: two maps [H, W] of class numbers; pixels whose truth is negative are ignored.
 
         Raises:
             ValueError: the maps differ in shape.
         """
         if truth.shape != prediction.shape:
             raise ValueError(f"prediction: wanted the shape of truth {truth.shape}, got {prediction.shape}")
-        valid = truth != IGNORED
+        valid = truth >= 0
         pairs = truth[valid].astype(np.int64) * len(self.counts) + prediction[valid]
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
 
@@ -36,7 +34,8 @@ class Confusion:
         """Return intersection over union of each class, [K] in [0, 1]; NaN where a class is in neither map."""
         both = np.diag(self.counts)
         either = self.counts.sum(0) + self.counts.sum(1) - both
-        return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        iou: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        return iou
 
     def foreground_iou(self) -> float:
         """Return the mean IoU of the classes other than background that occur; 1 where none does."""

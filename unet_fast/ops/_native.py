@@ -5,6 +5,7 @@ arguments and runs the kernel of their device. Operators know no gradient; the p
 with a `torch.autograd.Function` where one is asked for.
 """
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable
@@ -58,6 +59,11 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
 
 
+def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """Return the function by which a kernel gets its scratch memory: number of floats -> tensor beside `tensor`."""
+    return functools.partial(torch.empty, dtype=torch.float32, device=tensor.device)
+
+
 def stream(tensor: torch.Tensor) -> int:
     """Return the handle of the CUDA stream that is current on the tensor's device, 0 on the CPU."""
     if not tensor.is_cuda:
@@ -83,6 +89,4 @@ class BuildInfo(NamedTuple):
 
 def build_info() -> BuildInfo:
     """Return what the compiled module is."""
-    return BuildInfo(
-        _C.__file__, _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures
-    )
+    return BuildInfo(str(_C.__file__), _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures)
