@@ -166,10 +166,14 @@ def thin(interior: NDArray[np.bool_]) -> NDArray[np.int32]:
     free = np.pad(~interior, 1, constant_values=False)  # neither reached nor outside
     steps = np.array([-cells.shape[1], -1, 1, cells.shape[1]])
     labels, unreached = cells.ravel(), free.ravel()
+    last = np.empty(labels.shape, dtype=np.intp)
     reached = np.flatnonzero(labels)
     while reached.size:
         around = (reached[:, None] + steps).ravel()
-        front = np.unique(around[unreached[around]])
+        around = around[unreached[around]]
+        place = np.arange(around.size)
+        last[around] = place
+        front = around[last[around] == place]  # each pixel once
         unreached[front] = False
         near = labels[front[:, None] + steps]
         highest = near.max(axis=1, initial=0)
