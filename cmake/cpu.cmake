@@ -9,13 +9,19 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT MSVC)
   set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
 endif()
 
+# Sanitized kernels are for tests that should build quickly.
+set(optimization -O3)
+if(UNET_FAST_SANITIZE)
+  set(optimization -O1)
+endif()
+
 add_library(unet_fast_cpu STATIC csrc/cpu/dispatch.cpp)
 foreach(isa IN LISTS UNET_FAST_INSTRUCTION_SETS)
   add_library(unet_fast_cpu_${isa} OBJECT ${UNET_FAST_CPU_KERNELS})
   target_compile_definitions(unet_fast_cpu_${isa} PRIVATE UNET_FAST_ISA=${isa})
   if(NOT MSVC)
     target_compile_options(unet_fast_cpu_${isa} PRIVATE
-      -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off ${flags_${isa}})
+      ${optimization} -fno-math-errno -fno-trapping-math -ffp-contract=off ${flags_${isa}})
   endif()
   target_link_libraries(unet_fast_cpu PRIVATE unet_fast_cpu_${isa})
 endforeach()

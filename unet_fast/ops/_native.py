@@ -9,7 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -63,3 +63,24 @@ def stream(tensor: torch.Tensor) -> int:
     if not tensor.is_cuda:
         return 0
     return torch.cuda.current_stream(tensor.device).cuda_stream
+
+
+class BuildInfo(NamedTuple):
+    """What the compiled module is, and what of it is in use.
+
+    Attributes:
+        path: of the module.
+        instruction_set: of the CPU kernels in use.
+        instruction_sets: that this machine supports, best first.
+        cuda_architectures: that CUDA kernels were compiled for, empty where there are none.
+    """
+
+    path: str
+    instruction_set: str
+    instruction_sets: list[str]
+    cuda_architectures: str
+
+
+def build_info() -> BuildInfo:
+    """Return what the compiled module is."""
+    return BuildInfo(str(_C.__file__), _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures)
