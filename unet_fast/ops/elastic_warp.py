@@ -27,9 +27,9 @@ class Warp(NamedTuple):
     """[B, 2, 3, 3] float32, (dy, dx) in pixels at the corners, edge middles and centre of the crop; a cubic B-spline
     interpolates them."""
     gain: Tensor
-    """[B, C] float32, multiplies the grey value; 1 is the identity."""
+    """[B, C] or [B, 1] (all channels alike) float32, multiplies the grey value; 1 is the identity."""
     bias: Tensor
-    """[B, C] float32, added to the grey value; 0 is the identity."""
+    """[B, C] or [B, 1] float32, added to the grey value; 0 is the identity."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Warp":
         """Return the warp on another device."""
@@ -134,6 +134,10 @@ def _elastic_warp(
     cubic: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
+    if gain.dim() == 2 and gain.shape[1] == 1:
+        gain = gain.expand(-1, image.shape[1])
+    if bias.dim() == 2 and bias.shape[1] == 1:
+        bias = bias.expand(-1, image.shape[1])
     warp = (source, origin, affine, displacement, gain, bias)
     out, out_labels = _empty(image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype)
     _C.elastic_warp(
