@@ -120,5 +120,5 @@ def test_model_file_round_trip_and_errors(tmp_path, run):
         assert torch.equal(ours, theirs)
     foreign = tmp_path / "foreign.safetensors"
     foreign.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="foreign.safetensors is not a model file of unet_fast"):
+    with pytest.raises(ValueError, match=r"foreign\.safetensors is not a model file of unet_fast"):
         load_model(foreign)

@@ -96,7 +96,7 @@ class Sampler:
         return Batch(image, *self.target(labels, context))
 
     def target(self, labels: Tensor, cut: int = 0) -> tuple[Tensor, Tensor]:
-        """Return target classes uint8 and weights float32 [B, h, w], of packed labels, `cut` pixels smaller on each side."""
+        """Return classes uint8 and weights float32 [B, h, w] of packed labels, `cut` pixels smaller on each side."""
         config = self.config
         instances = (labels >> 8).int() if self.has_classes else labels
         classes = target_classes(instances, gap=config.gap, ignore_label=IGNORED)

@@ -1,7 +1,7 @@
 """Train a U-Net: `python -m unet_fast.train [--data DIR]`.
 
-Without --data it trains on a set of drawn cells. A run folder keeps the configuration, the metrics, pictures, checkpoints
-and the best network; `--resume FOLDER` goes on with it.
+Without --data it trains on a set of drawn cells. A run folder keeps the configuration, the metrics, pictures,
+checkpoints and the best network; `--resume FOLDER` goes on with it.
 """
 
 import json

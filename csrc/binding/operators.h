@@ -6,5 +6,13 @@
 namespace unet_fast {
 
 void bind_mirror_tiles(pybind11::module_& module);
+void bind_conv_relu(pybind11::module_& module);
+void bind_conv_relu_weight_grad(pybind11::module_& module);
+void bind_up_conv(pybind11::module_& module);
+void bind_max_pool(pybind11::module_& module);
+void bind_head(pybind11::module_& module);
+void bind_stitch_tiles(pybind11::module_& module);
+void bind_elastic_warp(pybind11::module_& module);
+void bind_warping_error(pybind11::module_& module);
 
 }  // namespace unet_fast

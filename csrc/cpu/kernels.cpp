@@ -9,6 +9,25 @@ namespace unet_fast::UNET_FAST_ISA {
 const CpuKernels kernels = {
     .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
     .mirror_tiles = mirror_tiles,
+    .conv_relu = conv_relu,
+    .conv_relu_workspace = conv_relu_workspace,
+    .conv_relu_weight_grad = conv_relu_weight_grad,
+    .conv_relu_weight_grad_workspace = conv_relu_weight_grad_workspace,
+    .up_conv = up_conv,
+    .up_conv_workspace = up_conv_workspace,
+    .up_conv_data_grad = up_conv_data_grad,
+    .up_conv_data_grad_workspace = up_conv_data_grad_workspace,
+    .up_conv_weight_grad = up_conv_weight_grad,
+    .up_conv_weight_grad_workspace = up_conv_weight_grad_workspace,
+    .max_pool = max_pool,
+    .max_pool_backward = max_pool_backward,
+    .head = head,
+    .head_workspace = head_workspace,
+    .head_weight_grad = head_weight_grad,
+    .head_weight_grad_workspace = head_weight_grad_workspace,
+    .stitch_tiles = stitch_tiles,
+    .elastic_warp = elastic_warp,
+    .warping_error = warping_error,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -2,7 +2,7 @@
 
 from unet_fast.data.dataset import LabelledImages, Origin
 from unet_fast.data.images import read_image, read_labels, read_stack
-from unet_fast.data.label_kinds import IGNORED
+from unet_fast.data.label_kinds import IGNORED, IGNORED_CLASS
 from unet_fast.data.layouts import LabelKind, Layout, Sample, find_samples, image_files
 from unet_fast.data.loading import load_folder
 from unet_fast.data.normalization import Normalization
@@ -12,6 +12,7 @@ from unet_fast.data.writing import write_labels, write_probabilities
 
 __all__ = [
     "IGNORED",
+    "IGNORED_CLASS",
     "LabelKind",
     "LabelledImages",
     "Layout",

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_fast.data.images import Image
-from unet_fast.data.label_kinds import IGNORED, Labels
+from unet_fast.data.label_kinds import IGNORED, IGNORED_CLASS, Classes, Labels
 from unet_fast.data.layouts import LabelKind
 
 
@@ -36,7 +37,7 @@ class LabelledImages:
         images: each [C, H, W], all of one dtype: uint8, uint16 or float32.
         instances: each [H, W] int32: 0 background, ids of objects from 1, `IGNORED`.
         names: one for each image.
-        classes: each [H, W] int32: 0..K-1, `IGNORED`; None where the classes are background and object.
+        classes: each [H, W] uint8: 0..K-1, `IGNORED_CLASS`; None where the classes are background and object.
         class_names: K names.
         label_kind: what the label files hold; see `label_kinds`.
         origin: where all this comes from.
@@ -45,24 +46,26 @@ class LabelledImages:
     images: Sequence[Image]
     instances: Sequence[Labels]
     names: Sequence[str]
-    classes: Sequence[Labels] | None = None
+    classes: Sequence[Classes] | None = None
     class_names: tuple[str, ...] = ("background", "foreground")
     label_kind: LabelKind = "instances"
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
-        maps = [self.instances] if self.classes is None else [self.instances, self.classes]
-        if any(len(several) != len(self.images) for several in (*maps, self.names)):
-            lengths = ", ".join(str(len(several)) for several in (self.images, self.names, *maps))
+        maps: list[tuple[str, Sequence[NDArray[Any]]]] = [("int32", self.instances)]
+        if self.classes is not None:
+            maps.append(("uint8", self.classes))
+        lengths = [len(several) for several in (self.images, self.names, *(several for _, several in maps))]
+        if len(set(lengths)) > 1:
             raise ValueError(f"LabelledImages: wanted as many images as names and labels, got {lengths}")
         for index, (name, image) in enumerate(zip(self.names, self.images, strict=True)):
             if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
-                got = f"{image.dtype.name} of shape {list(image.shape)}"
+                got = f"{image.dtype.name} {list(image.shape)}"
                 raise ValueError(f"LabelledImages: {name}: wanted uint8, uint16 or float32 [C, H, W], got {got}")
-            for several in maps:
-                if several[index].shape != image.shape[1:] or several[index].dtype != np.int32:
-                    got = f"{several[index].dtype.name} of shape {list(several[index].shape)}"
-                    raise ValueError(f"LabelledImages: {name}: wanted int32 labels {list(image.shape[1:])}, got {got}")
+            for dtype, several in maps:
+                if several[index].shape != image.shape[1:] or several[index].dtype != dtype:
+                    wanted, got = list(image.shape[1:]), f"{several[index].dtype.name} {list(several[index].shape)}"
+                    raise ValueError(f"LabelledImages: {name}: wanted {dtype} labels {wanted}, got {got}")
             first = self.images[0]
             if (image.shape[0], image.dtype) != (first.shape[0], first.dtype):
                 raise ValueError(
@@ -86,22 +89,21 @@ class LabelledImages:
 
     @property
     def ignore_label(self) -> int | None:
-        """`IGNORED` where some pixel of either map has it, else None."""
-        maps = self.instances if self.classes is None else self.classes
-        return IGNORED if any((labels == IGNORED).any() for labels in maps) else None
+        """`IGNORED` where some pixel of the instance maps has it, else None: what the operators want to be told."""
+        return IGNORED if any((labels == IGNORED).any() for labels in self.instances) else None
 
-    def target(self, index: int) -> Labels:
-        """Return the class of every pixel of an image, [H, W] int32: 0..K-1 and `IGNORED`."""
+    def target(self, index: int) -> Classes:
+        """Return the class of every pixel of an image, [H, W] uint8: 0..K-1 and `IGNORED_CLASS`."""
         if self.classes is not None:
             return self.classes[index]
-        return np.clip(self.instances[index], IGNORED, 1)
+        return np.where(self.instances[index] == IGNORED, IGNORED_CLASS, self.instances[index] > 0).astype(np.uint8)
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Count the pixels of each class over all images, [K]; ignored pixels count nowhere."""
-        counts = np.zeros(self.class_count, dtype=np.int64)
+        counts = np.zeros(IGNORED_CLASS + 1, dtype=np.int64)
         for index in range(len(self)):
-            counts += np.bincount(self.target(index).ravel() + 1, minlength=self.class_count + 1)[1:]
-        return counts
+            counts += np.bincount(self.target(index).ravel(), minlength=counts.size)
+        return counts[: self.class_count]
 
     def subset(self, indices: Sequence[int]) -> "LabelledImages":
         """Return the images with these indices, in this order."""

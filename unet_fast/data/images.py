@@ -225,9 +225,9 @@ def _read_picture(path: Path) -> Planes:
 
 
 def _read_numpy(path: Path) -> Planes:
-    """Read [H, W], [H, W, 3 or 4], [N or C, H, W] or [N, C, H, W]."""
+    """Read [H, W], [H > 4, W, 3 or 4], [N or C, H, W] or [N, C, H, W]."""
     pixels = np.load(path, allow_pickle=False)
-    if pixels.ndim == 3 and pixels.shape[-1] in {3, 4}:
+    if pixels.ndim == 3 and pixels.shape[-1] in {3, 4} and pixels.shape[0] > 4:
         return Planes(pixels.transpose(2, 0, 1)[None], None)
     if pixels.ndim not in {2, 3, 4}:
         raise ValueError(f"wanted an array of 2, 3 or 4 axes, got shape {pixels.shape}")

@@ -6,8 +6,8 @@ Told over all label images of a set, because one image alone may hold a single o
     classes    at most 32 values, most of which occur in an image in several separate pieces
     instances  everything else
 
-An instance map has 0 for background and an id for each object; a class map has 0..K-1. `IGNORED` in either is a pixel
-that counts for nothing.
+An instance map has 0 for background and an id for each object; a class map has 0..K-1. Pixels that count for nothing
+are `IGNORED` in the one and `IGNORED_CLASS` in the other.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,10 @@ from scipy import ndimage
 from unet_fast.data.layouts.found import LabelKind
 
 IGNORED = -1
+IGNORED_CLASS = 255  # what the operators write and read
 
 Labels = NDArray[np.int32]
+Classes = NDArray[np.uint8]
 
 _MOST_CLASSES = 32
 _IMAGES_LOOKED_AT = 8
@@ -46,7 +48,11 @@ class Meaning:
 
 
 def tell_meaning(
-    labels: Sequence[Labels], kind: LabelKind | None = None, ignore: int | None = None, classes: int = 0
+    labels: Sequence[Labels],
+    kind: LabelKind | None = None,
+    ignore: int | None = None,
+    classes: int = 0,
+    names: Sequence[str] = (),
 ) -> Meaning:
     """Tell what the values of a set of label images mean.
 
@@ -55,6 +61,7 @@ def tell_meaning(
         kind: known beforehand; None tells it from the values.
         ignore: code of pixels that belong to no class.
         classes: number of classes whose codes are known to be 0, 1, 2, ...; 0 takes the codes that occur.
+        names: of the label images, for the messages.
 
     Raises:
         ValueError: the values do not fit the kind.
@@ -73,21 +80,22 @@ def tell_meaning(
         else:
             kind = "instances"
     if kind != "classes":
-        negative = [value for value in values if value < 0]
-        if negative:
-            raise ValueError(f"labels: wanted values from 0, got {negative[0]} (pass it as ignore if it means nothing)")
+        if values and values[0] < 0:
+            place = _place(labels, names, values[0])
+            raise ValueError(f"{place}: wanted labels from 0, got {values[0]} (is it a code to ignore?)")
         highest = values[-1] if values else 0
         return Meaning(kind, (0, highest) if kind == "mask" else (), ignore)
     codes = tuple(range(classes)) if classes else values
     strange = sorted(set(values) - set(codes))
     if strange:
-        raise ValueError(f"labels: wanted the classes 0..{classes - 1}, got the value {strange[0]}")
-    if len(codes) > 256:
-        raise ValueError(f"labels: wanted at most 256 classes, got {len(codes)}")
+        place = _place(labels, names, strange[0])
+        raise ValueError(f"{place}: wanted the classes 0..{classes - 1}, got the value {strange[0]}")
+    if len(codes) > IGNORED_CLASS:
+        raise ValueError(f"labels: wanted at most {IGNORED_CLASS} classes, got {len(codes)}")
     return Meaning("classes", codes, ignore)
 
 
-def instances_and_classes(labels: Labels, meaning: Meaning) -> tuple[Labels, Labels | None]:
+def instances_and_classes(labels: Labels, meaning: Meaning) -> tuple[Labels, Classes | None]:
     """Turn one label image into an instance map and, where there are more than two classes to tell, a class map.
 
     The objects of a mask, and those of classes, are the 4-connected pieces of what is not background: touching
@@ -99,14 +107,14 @@ def instances_and_classes(labels: Labels, meaning: Meaning) -> tuple[Labels, Lab
 
     Returns:
         instances: [H, W] int32, 0 background, ids from 1, `IGNORED`.
-        classes: [H, W] int32, 0..K-1, `IGNORED`; None unless the kind is "classes".
+        classes: [H, W] uint8, 0..K-1, `IGNORED_CLASS`; None unless the kind is "classes".
     """
     ignored = labels == (0 if meaning.kind == "freiburg" else meaning.ignore)
     if meaning.kind == "classes":
         codes = np.asarray(meaning.codes, dtype=np.int32)
-        classes = np.searchsorted(codes, np.where(ignored, codes[0], labels)).astype(np.int32)
+        classes = np.searchsorted(codes, np.where(ignored, codes[0], labels)).astype(np.uint8)
         instances = pieces((classes > 0) & ~ignored)
-        classes[ignored] = instances[ignored] = IGNORED
+        classes[ignored], instances[ignored] = IGNORED_CLASS, IGNORED
         return instances, classes
     if meaning.kind == "mask":
         instances = pieces((labels > (127 if meaning.blurred else 0)) & ~ignored)
@@ -120,6 +128,12 @@ def pieces(foreground: NDArray[np.bool_]) -> Labels:
     """Number the 4-connected pieces of a mask [H, W] from 1."""
     numbered, _ = ndimage.label(foreground)
     return np.asarray(numbered, dtype=np.int32)
+
+
+def _place(labels: Sequence[Labels], names: Sequence[str], value: int) -> str:
+    """Name the first label image that holds a value."""
+    index = next(index for index, image in enumerate(labels) if (image == value).any())
+    return names[index] if names else f"label image {index}"
 
 
 def _count(labels: Sequence[Labels]) -> dict[int, int]:
@@ -139,12 +153,12 @@ def _count(labels: Sequence[Labels]) -> dict[int, int]:
 def _is_blurred_mask(counts: dict[int, int]) -> bool:
     """Tell whether 8-bit values crowd at 0 and 255 as those of a mask do that was compressed or smoothed.
 
-    More values than a set of classes has, and nearly all pixels at either end: neither ids nor classes look so.
+    Neither ids nor classes have nine values or more of which nearly all pixels above 8 are above 247.
     """
-    if len(counts) <= _MOST_CLASSES // 2 or min(counts) < 0 or not 248 <= max(counts) <= 255:
+    if len(counts) <= 8 or min(counts) < 0 or not 248 <= max(counts) <= 255:
         return False
     above = {value: number for value, number in counts.items() if value > 8}
-    return sum(number for value, number in above.items() if value >= 248) >= 0.8 * sum(above.values())
+    return sum(number for value, number in above.items() if value >= 248) >= 0.9 * sum(above.values())
 
 
 def _mostly_in_pieces(labels: Sequence[Labels], ignore: int | None) -> bool:

@@ -12,7 +12,7 @@ from unet_fast.data.dataset import LabelledImages, Origin
 from unet_fast.data.images import Image, Planes, read_label_stack, read_labels, read_planes
 from unet_fast.data.label_kinds import IGNORED, Labels, Meaning, instances_and_classes, tell_meaning
 from unet_fast.data.layouts import LabelKind, Layout, Sample, find_samples
-from unet_fast.data.layouts.found import several
+from unet_fast.data.layouts.found import counted, several
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,8 @@ def load_folder(
     kind = label_kind or layout.label_kind
     ignore = layout.ignore if ignore is None else ignore
     codes = [page for one in read for page in one.codes]
-    try:
-        meaning = tell_meaning(codes, kind, ignore, len(layout.classes) if kind == "classes" else 0)
-    except ValueError as error:
-        raise ValueError(f"{layout.folder}: {error}") from None
+    files = [str(one.sample.labels) for one in read for _ in one.codes]
+    meaning = tell_meaning(codes, kind, ignore, len(layout.classes) if kind == "classes" else 0, files)
     maps = [instances_and_classes(page, meaning) for page in codes]
     instances = [one for one, _ in maps]
     classes = [one for _, one in maps if one is not None]
@@ -122,7 +120,7 @@ def _refuse_other_channels(layout: Layout, read: Sequence[_Read]) -> None:
     for one in read:
         if one.images.shape[1] != wanted:
             raise ValueError(
-                f"{one.sample.images[0]}: wanted {wanted} channels as in {whose}, got {one.images.shape[1]}"
+                f"{one.sample.images[0]}: wanted {counted(wanted, 'channel')} as in {whose}, got {one.images.shape[1]}"
             )
 
 
@@ -154,7 +152,7 @@ def _ignore_unmasked(read: Sequence[_Read], instances: list[Labels]) -> list[str
             bare = np.setdiff1d(marked, one.markers[labels > 0])
             labels[np.isin(one.markers, bare)] = IGNORED
             unmasked += bare.size
-    return [f"{unmasked} objects have a marker but no mask: their markers are ignored"] if unmasked else []
+    return [f"{counted(unmasked, 'marker')} of objects without a mask: ignored"] if unmasked else []
 
 
 def _class_names(meaning: Meaning, layout: Layout) -> tuple[str, ...]:

@@ -7,17 +7,18 @@ from numpy.typing import NDArray
 
 from unet_fast.data.dataset import LabelledImages
 from unet_fast.data.label_kinds import Labels
+from unet_fast.data.layouts.found import counted
 
 _NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # (y, x) steps: every pair of 8-neighbours once
 
 
 def describe(data: LabelledImages) -> str:
     """Return the report that is printed before training: a few lines, then the warnings."""
-    lines = [f"{data.origin.title}, {_count(len(data), 'labelled image')}"]
+    lines = [f"{data.origin.title}, {counted(len(data), 'labelled image')}"]
     if len(data):
         low, high = min(image.min() for image in data.images), max(image.max() for image in data.images)
         lines += [
-            f"  images      {_sizes(data)}, {_count(data.channels, 'channel')}, {data.images[0].dtype.name}, "
+            f"  images      {_sizes(data)}, {counted(data.channels, 'channel')}, {data.images[0].dtype.name}, "
             f"values {low:g}..{high:g}",
             f"  labels      {data.origin.labels or 'in memory'}",
             f"  classes     {_classes(data)}",
@@ -46,7 +47,7 @@ def suspicions(data: LabelledImages) -> list[str]:
         found.append(f"no pixel belongs to {', '.join(missing)}")
     blank = [name for name, image in zip(data.names, data.images, strict=True) if image.min() == image.max()]
     if blank:
-        found.append(f"{_count(len(blank), 'image')} of one grey value from edge to edge (such as {blank[0]})")
+        found.append(f"{counted(len(blank), 'image')} of one grey value from edge to edge (such as {blank[0]})")
     return found
 
 
@@ -87,7 +88,3 @@ def _objects(data: LabelledImages) -> str:
     if not total:
         return "none"
     return f"{total} ({total / len(data):.1f} an image), {100 * close / total:.0f} % touch another"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

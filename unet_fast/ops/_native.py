@@ -5,6 +5,7 @@ arguments and runs the kernel of their device. Operators know no gradient; the p
 with a `torch.autograd.Function` where one is asked for.
 """
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable
@@ -56,6 +57,11 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     for device in ("CPU", "CUDA"):
         _library.impl(name, implementation, device)
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
+
+
+def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """Return the function by which a kernel gets its scratch memory: number of floats -> tensor beside `tensor`."""
+    return functools.partial(torch.empty, dtype=torch.float32, device=tensor.device)
 
 
 def stream(tensor: torch.Tensor) -> int:

@@ -7,7 +7,7 @@ outline: where a cell has a marker and no mask, its marker is not background.
 import re
 from pathlib import Path
 
-from unet_fast.data.layouts.found import Layout, Sample, folders, several
+from unet_fast.data.layouts.found import Layout, Sample, counted, folders, several
 
 DESCRIPTION = "Cell Tracking Challenge: 01/t000.tif with 01_GT/SEG/man_seg000.tif (or 01_ST/SEG)"
 
@@ -76,4 +76,4 @@ def _frames(sequence: Path, truth: Path) -> tuple[list[Sample], list[str]]:
         samples.append(Sample(name, (frame,), path, marker if marker.is_file() else None))
     labelled = {int(sample.images[0].stem[1:]) for sample in samples}
     bare = [frames[number].stem for number in sorted(frames) if number not in labelled]
-    return samples, [f"{sequence.name}: {len(bare)} frames have no truth ({several(bare)})"] if bare else []
+    return samples, [f"{sequence.name}: {counted(len(bare), 'frame')} without truth ({several(bare)})"] if bare else []

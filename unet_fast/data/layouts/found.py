@@ -77,3 +77,8 @@ def several(names: Iterable[str], shown: int = 3) -> str:
     listed = list(names)
     rest = len(listed) - shown
     return ", ".join(listed[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many: "1 image", "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_fast.data.images import SUFFIXES
-from unet_fast.data.layouts.found import Layout, Sample, image_files, natural_key, several
+from unet_fast.data.layouts.found import Layout, Sample, counted, image_files, natural_key, several
 
 DESCRIPTION = "nnU-Net: imagesTr/CASE_0000.EXT with labelsTr/CASE.EXT and dataset.json"
 
@@ -30,7 +30,7 @@ def find(folder: Path, images: str | None, labels: str | None) -> Layout | None:
     if not samples:
         raise ValueError(f"{folder}: no case of imagesTr ({several(cases)}) has a label image in {labels_folder.name}")
     unlabelled = [case for case in cases if case not in truth]
-    notes = [f"{len(unlabelled)} cases have no label image ({several(unlabelled)})"] if unlabelled else []
+    notes = [f"{counted(len(unlabelled), 'case')} without a label image ({several(unlabelled)})"] if unlabelled else []
     path = folder / "dataset.json"
     if not path.is_file():
         return Layout(

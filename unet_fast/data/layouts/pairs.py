@@ -7,7 +7,7 @@ or in one (cellpose's `NAME.tif` and `NAME_masks.tif`).
 import re
 from pathlib import Path
 
-from unet_fast.data.layouts.found import Layout, Sample, folders, image_files, several
+from unet_fast.data.layouts.found import Layout, Sample, counted, folders, image_files, several
 
 FOLDERS = "two folders: images|imgs|image with masks|labels|label (also under train/), files matched by stem"
 SUFFIXED = "one folder: NAME.tif with NAME_masks.tif (or _mask, _labels, _label, _seg)"
@@ -15,7 +15,7 @@ SUFFIXED = "one folder: NAME.tif with NAME_masks.tif (or _mask, _labels, _label,
 _IMAGE_FOLDERS = ("images", "imgs", "image", "img", "raw")
 _LABEL_FOLDERS = ("masks", "labels", "label", "mask", "instances", "annotations", "gt", "groundtruth", "segmentation")
 _PARENTS = ("", "train", "training")
-_LABEL_SUFFIX = re.compile(r"(.+)[-_. ](?:cp_)?(?:masks?|labels?|seg|gt|instances?|segmentation)", re.IGNORECASE)
+_LABEL_SUFFIX = re.compile(r"(.+?)[-_. ](?:cp_)?(?:masks?|labels?|seg|gt|instances?|segmentation)", re.IGNORECASE)
 _LABEL_PREFIX = re.compile(r"(?:masks?|labels?|seg|gt)[-_. ]?(.+)", re.IGNORECASE)
 _IMAGE_SUFFIX = re.compile(r"(.+)[-_. ](?:img|image|raw)", re.IGNORECASE)
 _IMAGE_PREFIX = re.compile(r"(?:imgs?|images?|raw)[-_. ]?(.+)", re.IGNORECASE)
@@ -81,8 +81,8 @@ def _match(folder: Path, images: list[Path], truth: list[Path]) -> tuple[tuple[S
             f"{several(path.name for path in images) or 'none'} and labels {several(strangers) or 'none'}"
         )
     bare = [path.name for path in images if path not in pairs]
-    notes = [f"{len(bare)} images have no label image ({several(bare)})"] if bare else []
-    notes += [f"{len(strangers)} label images have no image ({several(strangers)})"] if strangers else []
+    notes = [f"{counted(len(bare), 'image')} without a label image ({several(bare)})"] if bare else []
+    notes += [f"{counted(len(strangers), 'label image')} without an image ({several(strangers)})"] if strangers else []
     return tuple(Sample(image.stem, (image,), pairs[image]) for image in images if image in pairs), notes
 
 
