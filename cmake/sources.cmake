@@ -1,6 +1,9 @@
 # Every source file by name. A new operator adds its stem to UNET_FAST_OPERATORS and has one file in each folder.
 set(UNET_FAST_OPERATORS
   mirror_tiles
+  target_classes
+  nearest_two_distances
+  weight_map
 )
 
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp)

@@ -38,4 +38,7 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("supported_instruction_sets", &supported_instruction_sets);
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
   bind_mirror_tiles(module);
+  bind_target_classes(module);
+  bind_nearest_two_distances(module);
+  bind_weight_map(module);
 }

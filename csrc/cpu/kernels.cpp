@@ -9,6 +9,9 @@ namespace unet_fast::UNET_FAST_ISA {
 const CpuKernels kernels = {
     .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
     .mirror_tiles = mirror_tiles,
+    .target_classes = target_classes,
+    .nearest_two_distances = nearest_two_distances,
+    .weight_map = weight_map,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

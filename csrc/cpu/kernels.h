@@ -4,6 +4,9 @@
 #pragma once
 
 #include "ops/mirror_tiles.h"
+#include "ops/target_classes.h"
+#include "ops/nearest_two_distances.h"
+#include "ops/weight_map.h"
 
 namespace unet_fast {
 
@@ -13,6 +16,9 @@ using CpuKernel = void (*)(const Args& args, const Threads& threads);
 struct CpuKernels {
   const char* instruction_set;
   CpuKernel<MirrorTilesArgs> mirror_tiles;
+  CpuKernel<TargetClassesArgs> target_classes;
+  CpuKernel<NearestTwoDistancesArgs> nearest_two_distances;
+  CpuKernel<WeightMapArgs> weight_map;
 };
 
 #ifdef UNET_FAST_ISA
@@ -21,6 +27,9 @@ namespace UNET_FAST_ISA {
 extern const CpuKernels kernels;
 
 void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
+void target_classes(const TargetClassesArgs& args, const Threads& threads);
+void nearest_two_distances(const NearestTwoDistancesArgs& args, const Threads& threads);
+void weight_map(const WeightMapArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif
