@@ -41,12 +41,14 @@ def test_run_folder_is_complete(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*TINY, "--steps", "3", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "16 images" in said and "python -m unet_fast.predict" in said
+    assert "16 labelled images" in said and "python -m unet_fast.predict" in said
     for name in ("config.yaml", "env.json", "metrics.csv", "progress.png", "model.safetensors", "checkpoint_last.pt"):
         assert (out / name).stat().st_size > 0
     assert (out / "preview" / "epoch_000.png").stat().st_size > 0
     assert yaml.safe_load((out / "config.yaml").read_text())["base"] == 4
-    assert [row["epoch"] for row in csv.DictReader((out / "metrics.csv").open())] == ["0"]
+    rows = list(csv.DictReader((out / "metrics.csv").open()))
+    assert [float(row["epoch"]) > 0 for row in rows] == [False, True]  # before training, and where it ended
+    assert 0 <= float(rows[1]["seg"]) <= 1 and float(rows[1]["loss"]) > 0
     assert load_model(out).net.base == 4
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
