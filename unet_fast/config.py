@@ -39,7 +39,7 @@ class TrainConfig:
         data: folder of labelled images, read as it is (ISBI stacks, Cell Tracking Challenge, image and mask pairs,
             nnU-Net); without it, an embedded set of drawn cells.
         out: folder of the run, made where missing; default runs/NAME-DATE.
-        epochs: passes over the training images; default 20 unless steps or hours are given.
+        epochs: passes over the training images; default 10 unless steps or hours are given.
         steps: stop after this many steps.
         hours: stop after this many hours.
         patience: stop after this many validations without a better score; default never.

@@ -25,7 +25,7 @@ from unet_fast.plots import draw_progress
 from unet_fast.samples import Sampler
 from unet_fast.validation import Validator
 
-DEFAULT_EPOCHS = 20
+DEFAULT_EPOCHS = 10
 
 
 def choose_device(name: str) -> torch.device:
