@@ -22,6 +22,10 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/micro_kernel.cpp
   csrc/cpu/row_product.cpp
   csrc/cpu/row_product_gradient.cpp
+  csrc/cpu/winograd.cpp
+  csrc/cpu/winograd_tiles.cpp
+  csrc/cpu/winograd_weights.cpp
+  csrc/cpu/winograd_weight_grad.cpp
 )
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp ${UNET_FAST_CPU_PRODUCT})
 set(UNET_FAST_CUDA_KERNELS)

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "binding/check.h"
+#include "binding/conv_algorithm.h"
 #include "binding/operators.h"
 #include "binding/run.h"
 
@@ -18,8 +19,8 @@ int64_t workspace_floats(const Tensor& where, const ConvReluArgs& args) {
 }
 
 // The weight's strides may be any.
-void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu, const Tensor& y,
-               const py::function& allocate, uintptr_t stream) {
+void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu, const std::string& algorithm,
+               const Tensor& y, const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu");
   check.channels_last(x, "x");
   check.dtype(x, "x", {DType::bfloat16, DType::float32});
@@ -58,6 +59,7 @@ void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool r
       .relu = relu,
       .y = y.data,
       .workspace = nullptr,
+      .algorithm = algorithm_of(check, algorithm, x),
   };
   const Workspace workspace(allocate, workspace_floats(x, args));
   args.workspace = workspace.data();
@@ -66,7 +68,8 @@ void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool r
 
 // `gate` is the operator's result where it had a ReLU.
 void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& weight,
-                         const Tensor& grad_x, const py::function& allocate, uintptr_t stream) {
+                         const std::string& algorithm, const Tensor& grad_x, const py::function& allocate,
+                         uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
@@ -108,6 +111,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .relu = false,
       .y = grad_x.data,
       .workspace = nullptr,
+      .algorithm = algorithm_of(check, algorithm, grad),
   };
   const Workspace workspace(allocate, workspace_floats(grad, args));
   args.workspace = workspace.data();
@@ -117,10 +121,10 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
 }  // namespace
 
 void bind_conv_relu(py::module_& module) {
-  module.def("conv_relu", &conv_relu, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"), py::arg("y"),
-             py::arg("allocate"), py::arg("stream"));
+  module.def("conv_relu", &conv_relu, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"),
+             py::arg("algorithm"), py::arg("y"), py::arg("allocate"), py::arg("stream"));
   module.def("conv_relu_data_grad", &conv_relu_data_grad, py::arg("grad"), py::arg("y").none(true), py::arg("weight"),
-             py::arg("grad_x"), py::arg("allocate"), py::arg("stream"));
+             py::arg("algorithm"), py::arg("grad_x"), py::arg("allocate"), py::arg("stream"));
 }
 
 }  // namespace unet_fast

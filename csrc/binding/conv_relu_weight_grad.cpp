@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "binding/check.h"
+#include "binding/conv_algorithm.h"
 #include "binding/operators.h"
 #include "binding/run.h"
 
@@ -15,8 +16,8 @@ namespace {
 
 // `gate` is the operator's result where it had a ReLU.
 void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& x,
-                           const Tensor& grad_weight, const Tensor& grad_bias, const py::function& allocate,
-                           uintptr_t stream) {
+                           const std::string& algorithm, const Tensor& grad_weight, const Tensor& grad_bias,
+                           const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
@@ -53,6 +54,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
       .grad_weight = grad_weight.data,
       .grad_bias = grad_bias.data,
       .workspace = nullptr,
+      .algorithm = algorithm_of(check, algorithm, x),
   };
   const Workspace workspace(allocate, x.device < 0 ? conv_relu_weight_grad_cpu_workspace(args, torch_threads())
                                                    : conv_relu_weight_grad_cuda_workspace(args));
@@ -64,7 +66,8 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
 
 void bind_conv_relu_weight_grad(py::module_& module) {
   module.def("conv_relu_weight_grad", &conv_relu_weight_grad, py::arg("grad"), py::arg("y").none(true), py::arg("x"),
-             py::arg("grad_weight"), py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
+             py::arg("algorithm"), py::arg("grad_weight"), py::arg("grad_bias"), py::arg("allocate"),
+             py::arg("stream"));
 }
 
 }  // namespace unet_fast

@@ -2,6 +2,7 @@
 #include "cpu/kernels.h"
 
 #include "cpu/row_product.h"
+#include "cpu/winograd.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -49,10 +50,14 @@ RowProduct as_row_product(const ConvReluArgs& args) {
 }  // namespace
 
 int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads) {
+  const ConvPath path = conv_path(args);
+  if (path != ConvPath::direct) return winograd_workspace(args, path, threads.count);
   return row_product_workspace(as_row_product(args), threads.count);
 }
 
 void conv_relu(const ConvReluArgs& args, const Threads& threads) {
+  const ConvPath path = conv_path(args);
+  if (path != ConvPath::direct) return winograd(args, path, threads);
   row_product(as_row_product(args), args.workspace, threads);
 }
 

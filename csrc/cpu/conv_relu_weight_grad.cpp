@@ -2,6 +2,7 @@
 #include "cpu/kernels.h"
 
 #include "cpu/row_product.h"
+#include "cpu/winograd.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -50,10 +51,14 @@ RowProductGradient as_gradient(const ConvReluWeightGradArgs& args) {
 }  // namespace
 
 int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
+  const ConvPath path = conv_path(args);
+  if (path != ConvPath::direct) return winograd_weight_grad_workspace(args, path, threads.count);
   return whole_lines(args.out_channels) + row_product_gradient_workspace(as_gradient(args), threads.count);
 }
 
 void conv_relu_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads) {
+  const ConvPath path = conv_path(args);
+  if (path != ConvPath::direct) return winograd_weight_grad(args, path, threads);
   row_product_gradient(as_gradient(args), args.workspace + whole_lines(args.out_channels), threads);
   write_sums(args.workspace, 1, args.out_channels, args.dtype, args.grad_bias);
 }

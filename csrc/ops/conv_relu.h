@@ -10,6 +10,9 @@
 
 namespace unet_fast {
 
+// How the CPU computes it. Winograd's convolution is float32 alone; bfloat16 and CUDA are always direct.
+enum class ConvAlgorithm : int32_t { automatic, direct, winograd };
+
 struct ConvReluArgs {
   const void* x;            // [N, H, W, C] dense
   const void* gate;         // [N, H, W, C] dense or null: x reads as 0 where gate <= 0 (the gradient of ReLU)
@@ -29,6 +32,7 @@ struct ConvReluArgs {
   bool relu;                // y = max(y, 0)
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
   float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
+  ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd.h
 };
 
 int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads);

@@ -7,6 +7,7 @@
 #include "core/dtype.h"
 #include "core/parallel.h"
 #include "core/stream.h"
+#include "ops/conv_relu.h"
 
 namespace unet_fast {
 
@@ -23,6 +24,7 @@ struct ConvReluWeightGradArgs {
   void* grad_weight;     // [O, C, 3, 3] dense
   void* grad_bias;       // [O] dense
   float* workspace;      // conv_relu_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
+  ConvAlgorithm algorithm;
 };
 
 int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
