@@ -50,7 +50,7 @@ def test_elastic_warp(compare, side, dtype, order):
     cubic = order == "cubic"
 
     def verify(ours, other):
-        assert (ours[0] - other[0]).abs().mean() < 0.1  # of 255; the cubic kernels differ (Keys -0.5, -0.75, spline)
+        assert (ours[0] - other[0]).abs().mean() < 0.3  # of 255; the cubic kernels differ (Keys -0.5, -0.75, spline)
         assert (ours[1] == other[1]).float().mean() > 0.999
 
     exact = reference.elastic_warp(image, labels, warp, side, order=order)

@@ -108,5 +108,6 @@ class TrainConfig:
             raise ValueError(f"border: wanted 0 or a positive number, got {self.border}")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: wanted a share between 0 and 1, got {self.validation}")
+        self.augment.check()
         if self.fold is not None and not 0 <= self.fold < 5:
             raise ValueError(f"fold: wanted 0 to 4, got {self.fold}")
