@@ -83,11 +83,10 @@ class Sampler:
         context = min(_CONTEXT, margin)
         warp = random_warp(config.seed, epoch, index, self.sizes, config.tile, config.augment, margin=margin)
         source = self.sources[int(warp.source)]
-        grey = {name: getattr(warp, name).expand(-1, source.image.shape[1]) for name in ("gain", "bias")}
         image, labels = elastic_warp(
             source.image,
             source.labels,
-            warp._replace(source=torch.zeros_like(warp.source), **grey).to(source.image.device),
+            warp._replace(source=torch.zeros_like(warp.source)).to(source.image.device),
             config.tile,
             order=config.augment.order,
             scale=source.scale,

@@ -14,7 +14,7 @@ namespace unet_fast {
 namespace {
 
 int64_t workspace_floats(const Tensor& where, const ConvReluArgs& args) {
-  return where.device < 0 ? conv_relu_workspace(args, torch_threads()) : 0;
+  return where.device < 0 ? conv_relu_cpu_workspace(args, torch_threads()) : 0;
 }
 
 // The weight's strides may be any.

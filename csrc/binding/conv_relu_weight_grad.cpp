@@ -54,7 +54,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
       .grad_bias = grad_bias.data,
       .workspace = nullptr,
   };
-  const Workspace workspace(allocate, x.device < 0 ? conv_relu_weight_grad_workspace(args, torch_threads())
+  const Workspace workspace(allocate, x.device < 0 ? conv_relu_weight_grad_cpu_workspace(args, torch_threads())
                                                    : conv_relu_weight_grad_cuda_workspace(args));
   args.workspace = workspace.data();
   run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda);

@@ -34,7 +34,7 @@ void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const T
 }
 
 void run_head(HeadArgs args, const Tensor& where, const py::function& allocate, uintptr_t stream) {
-  const Workspace workspace(allocate, where.device < 0 ? head_workspace(args, torch_threads()) : 0);
+  const Workspace workspace(allocate, where.device < 0 ? head_cpu_workspace(args, torch_threads()) : 0);
   args.workspace = workspace.data();
   run(where, stream, args, head_cpu, head_cuda);
 }
@@ -101,7 +101,7 @@ void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_we
       .grad_bias = grad_bias.data,
       .workspace = nullptr,
   };
-  const Workspace workspace(allocate, x.device < 0 ? head_weight_grad_workspace(args, torch_threads())
+  const Workspace workspace(allocate, x.device < 0 ? head_weight_grad_cpu_workspace(args, torch_threads())
                                                    : head_weight_grad_cuda_workspace(args));
   args.workspace = workspace.data();
   run(x, stream, args, head_weight_grad_cpu, head_weight_grad_cuda);

@@ -53,7 +53,7 @@ void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Te
       .workspace = nullptr,
   };
   check_bias(check, bias, x, weight);
-  const Workspace workspace(allocate, x.device < 0 ? up_conv_workspace(args, torch_threads()) : 0);
+  const Workspace workspace(allocate, x.device < 0 ? up_conv_cpu_workspace(args, torch_threads()) : 0);
   args.workspace = workspace.data();
   run(x, stream, args, up_conv_cpu, up_conv_cuda);
 }
@@ -67,7 +67,7 @@ void up_conv_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& g
       .grad_x = grad_x.data,
       .workspace = nullptr,
   };
-  const Workspace workspace(allocate, grad.device < 0 ? up_conv_data_grad_workspace(args, torch_threads()) : 0);
+  const Workspace workspace(allocate, grad.device < 0 ? up_conv_data_grad_cpu_workspace(args, torch_threads()) : 0);
   args.workspace = workspace.data();
   run(grad, stream, args, up_conv_data_grad_cpu, up_conv_data_grad_cuda);
 }
@@ -84,7 +84,7 @@ void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad
       .workspace = nullptr,
   };
   check_bias(check, grad_bias, x, grad_weight);
-  const Workspace workspace(allocate, x.device < 0 ? up_conv_weight_grad_workspace(args, torch_threads())
+  const Workspace workspace(allocate, x.device < 0 ? up_conv_weight_grad_cpu_workspace(args, torch_threads())
                                                    : up_conv_weight_grad_cuda_workspace(args));
   args.workspace = workspace.data();
   run(x, stream, args, up_conv_weight_grad_cpu, up_conv_weight_grad_cuda);

@@ -50,11 +50,11 @@ RowProductGradient as_gradient(const ConvReluWeightGradArgs& args) {
 }  // namespace
 
 int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
-  return args.out_channels + row_product_gradient_workspace(as_gradient(args), threads.count);
+  return whole_lines(args.out_channels) + row_product_gradient_workspace(as_gradient(args), threads.count);
 }
 
 void conv_relu_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads) {
-  row_product_gradient(as_gradient(args), args.workspace + args.out_channels, threads);
+  row_product_gradient(as_gradient(args), args.workspace + whole_lines(args.out_channels), threads);
   write_sums(args.workspace, 1, args.out_channels, args.dtype, args.grad_bias);
 }
 

@@ -81,13 +81,13 @@ int64_t head_workspace(const HeadArgs& args, const Threads& threads) {
 }
 
 int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads) {
-  return args.classes + row_product_gradient_workspace(as_gradient(args), threads.count);
+  return whole_lines(args.classes) + row_product_gradient_workspace(as_gradient(args), threads.count);
 }
 
 void head(const HeadArgs& args, const Threads& threads) { row_product(as_row_product(args), args.workspace, threads); }
 
 void head_weight_grad(const HeadWeightGradArgs& args, const Threads& threads) {
-  row_product_gradient(as_gradient(args), args.workspace + args.classes, threads);
+  row_product_gradient(as_gradient(args), args.workspace + whole_lines(args.classes), threads);
   write_sums(args.workspace, 1, args.classes, args.dtype, args.grad_bias);
 }
 

@@ -41,8 +41,9 @@ struct Pieces {
 template <class Visit>
 static inline void visit_weights(const RowGeometry& shape, const WeightView& weight, const OutputBlock& block,
                                  const Visit& visit) {
-  constexpr int64_t kInner = 16;
+  constexpr int64_t kInner = 8;
   const int64_t inner_count = weight.k.inner_count, outer_count = shape.depth / inner_count;
+  const int64_t pair_bit = block.group - 1;  // k = 2 step + pair for group 2, k = step for group 1
   for (int64_t inner = 0; inner < inner_count; inner += kInner) {
     const int64_t inner_end = smaller(inner + kInner, inner_count);
     for (int64_t lane = 0; lane < block.count; ++lane) {
@@ -50,11 +51,10 @@ static inline void visit_weights(const RowGeometry& shape, const WeightView& wei
       for (int64_t r = 0; r < shape.taps; ++r) {
         for (int64_t outer = 0; outer < outer_count; ++outer) {
           const int64_t offset = output_offset + r * weight.tap_stride + outer * weight.k.outer_stride;
+          const int64_t first = r * block.steps * block.lanes() + lane * block.group;
           for (int64_t i = inner; i < inner_end; ++i) {
             const int64_t k = outer * inner_count + i;
-            const int64_t packed =
-                (r * block.steps + k / block.group) * block.lanes() + lane * block.group + k % block.group;
-            visit(packed, offset + i * weight.k.inner_stride);
+            visit(first + (k >> pair_bit) * block.lanes() + (k & pair_bit), offset + i * weight.k.inner_stride);
           }
         }
       }
@@ -70,7 +70,7 @@ class RowReader {
   }
   static int64_t row_floats(const ImageRows& rows) { return rows.row + 2 * rows.margin; }
   static int64_t buffer_floats(const ImageRows& rows, int64_t most_rows) {
-    return in_place(rows) ? 0 : most_rows * row_floats(rows);
+    return in_place(rows) ? 0 : whole_lines(most_rows * row_floats(rows));
   }
 
   RowReader(const ImageRows& rows, float* buffer) : rows_(rows), buffer_(buffer) {}
@@ -104,7 +104,10 @@ class RowReader {
       const T* gate = static_cast<const T*>(rows_.gate) + (rows_.gate ? begin : 0);
       float* inside = out + rows_.margin;
       if (rows_.gate) {
-        for (int64_t i = 0; i < rows_.row; ++i) inside[i] = to_float(gate[i]) <= 0 ? 0 : to_float(data[i]);
+        for (int64_t i = 0; i < rows_.row; ++i) {
+          const float value = to_float(data[i]);
+          inside[i] = to_float(gate[i]) <= 0 ? 0 : value;
+        }
       } else {
         for (int64_t i = 0; i < rows_.row; ++i) inside[i] = to_float(data[i]);
       }

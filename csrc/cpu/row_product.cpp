@@ -35,7 +35,7 @@ Plan make_plan(const RowProduct& product, int threads) {
   plan.bias_floats = group_blocks * kMaxLanes;
 
   const int64_t rows = shape.images * shape.height, row_floats = RowReader::row_floats(product.in);
-  plan.rows_at_once = smaller(larger(1, kCachedRows / (row_floats * shape.y_step)), 16);
+  plan.rows_at_once = smaller(larger(1, kCachedRows / larger(1, row_floats * shape.y_step)), 16);
   plan.read_floats = RowReader::buffer_floats(product.in, (plan.rows_at_once - 1) * shape.y_step + shape.taps);
   const int64_t wanted_tasks = threads == 1 ? 1 : divide_up(kTasksPerThread * threads, plan.groups);
   plan.task_rows = larger(divide_up(rows, wanted_tasks), smaller(plan.rows_at_once, rows));
@@ -72,8 +72,22 @@ struct RowKernel {
       : product(product),
         block(block),
         pieces(product.shape.width, max_items(block.vectors)),
-        kernels{micro_kernel(block.vectors, block.group, static_cast<int>(larger(1, smaller_piece()))),
-                micro_kernel(block.vectors, block.group, static_cast<int>(smaller_piece() + 1))} {}
+        kernels{micro_kernel(Use::product, block.vectors, block.group, static_cast<int>(larger(1, smaller_piece()))),
+                micro_kernel(Use::product, block.vectors, block.group, static_cast<int>(smaller_piece() + 1))} {}
+
+  // Rounds to the type of the result and leaves out idle lanes.
+  template <class T>
+  UNET_FAST_METHOD void store_sums(const float* sums, int64_t items, T* pixels) const {
+    for (int64_t i = 0; i < items; ++i, sums += kMaxLanes, pixels += product.shape.outputs) {
+      if constexpr (std::is_same_v<T, float>) {
+        for (int64_t lane = 0; lane < block.count; lane += kLanes) {
+          store_lanes(pixels + lane, load(sums + lane), smaller(block.count - lane, kLanes));
+        }
+      } else {
+        for (int64_t lane = 0; lane < block.count; ++lane) pixels[lane] = from_float<T>(sums[lane]);
+      }
+    }
+  }
 
   UNET_FAST_METHOD int64_t smaller_piece() const { return product.shape.width / pieces.pieces; }
 
@@ -90,11 +104,10 @@ struct RowKernel {
         .b = weights,
         .rows = shape.taps,
         .depth = block.steps,
-        .start = bias,
+        .bias = bias,
+        .relu = product.relu,
         .sum = sums,
         .sum_item = direct ? shape.outputs : kMaxLanes,
-        .accumulate = false,
-        .relu = product.relu,
     };
     for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
       const int64_t begin = pieces.begin(piece), items = pieces.begin(piece + 1) - begin;
@@ -104,11 +117,7 @@ struct RowKernel {
         if (direct) args.sum = pixels;
       }
       kernels[items > smaller_piece()](args);
-      for (int64_t i = 0; i < items && !direct; ++i) {
-        for (int64_t lane = 0; lane < block.count; ++lane) {
-          pixels[i * shape.outputs + lane] = from_float<T>(sums[i * kMaxLanes + lane]);
-        }
-      }
+      if (!direct) store_sums(sums, items, pixels);
     }
   }
 };

@@ -18,6 +18,9 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
+// Scratch memory is handed out in whole cache lines, so that no vector lies across two.
+UNET_FAST_FUNCTION int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
 // A batch of dense NHWC images, read as float32 with zeros around.
 struct ImageRows {
   const void* data;     // [N, H, W * C]

@@ -47,27 +47,50 @@ Plan make_plan(const RowProductGradient& gradient) {
   return plan;
 }
 
-// The gradient of `pixels` pixels for one block of outputs, as the micro-kernel reads it: idle lanes 0, each value
-// twice for group 2. Adds it up, too.
+// `count` values with zeros behind.
 template <class T>
+UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    return load_lanes(from, count);
+  } else {
+    float values[kLanes] = {};
+    for (int64_t i = 0; i < count; ++i) values[i] = to_float(from[i]);
+    return load(values);
+  }
+}
+
+// The gradient of `pixels` pixels for one block of outputs, gated and as the micro-kernel reads it: idle lanes 0, each
+// value twice for group 2. Adds it to output_sum, too.
+template <class T, int kVectors, int kGroup>
 void pack_gradient(const RowProductGradient& gradient, const OutputBlock& block, int64_t offset, int64_t pixels,
                    float* packed, float* output_sum) {
   const T* grad = static_cast<const T*>(gradient.grad) + offset;
   const T* gate = gradient.gate ? static_cast<const T*>(gradient.gate) + offset : nullptr;
-  float sum[kMaxLanes] = {};
+  Vector sum[kVectors] = {};
   for (int64_t x = 0; x < pixels; ++x) {
-    float values[kMaxLanes] = {};
-    for (int64_t lane = 0; lane < block.count; ++lane) values[lane] = to_float(grad[lane]);
-    if (gate) {
-      for (int64_t lane = 0; lane < block.count; ++lane) values[lane] = to_float(gate[lane]) <= 0 ? 0 : values[lane];
-      gate += gradient.shape.outputs;
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t begin = v * kLanes, count = smaller(block.count - begin, kLanes);
+      Vector value = load_values(grad + begin, count);
+      if (gate) value = load_values(gate + begin, count) <= Vector{} ? Vector{} : value;
+      sum[v] += value;
+      store(packed + begin, kGroup == 2 ? repeat_lanes(lower_half(value)) : value);
     }
-    for (int lane = 0; lane < kMaxLanes; ++lane) sum[lane] += values[lane];
-    for (int64_t lane = 0; lane < block.lanes(); ++lane) packed[lane] = values[lane / block.group];
     grad += gradient.shape.outputs;
-    packed += block.lanes();
+    gate = gate ? gate + gradient.shape.outputs : nullptr;
+    packed += kVectors * kLanes;
   }
-  for (int64_t lane = 0; lane < block.lanes(); ++lane) output_sum[lane] += sum[lane];
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    store(output_sum + v * kLanes, load(output_sum + v * kLanes) + sum[v]);
+  }
+}
+
+template <class T>
+auto packer(const OutputBlock& block) {
+  return block.vectors == 2 ? pack_gradient<T, 2, 1>
+         : block.group == 2 ? pack_gradient<T, 1, 2>
+                            : pack_gradient<T, 1, 1>;
 }
 
 // The partial sums of rows [row, end) for one block of outputs.
@@ -87,17 +110,19 @@ void sum_chunk(const RowProductGradient& gradient, const Plan& plan, const Outpu
     for (int64_t s = 0; s < segments.pieces; ++s) {
       const int64_t x = segments.begin(s), pixels = segments.begin(s + 1) - x;
       visit_float_type(gradient.grad_dtype, [&](auto type) {
+        using T = decltype(type);
+        const auto pack = packer<T>(block);
         for (int64_t r = 0; r < rows; ++r) {
-          pack_gradient<decltype(type)>(gradient, block,
-                                        (row + r) * gradient.grad_row + x * shape.outputs + block.first, pixels,
-                                        memory + r * pixels * block.lanes(), output_sum);
+          const int64_t offset = (row + r) * gradient.grad_row + x * shape.outputs + block.first;
+          pack(gradient, block, offset, pixels, memory + r * pixels * block.lanes(), output_sum);
         }
       });
       for (int64_t r = 0; r < shape.taps; ++r) {
         for (int64_t piece = 0; piece < items.pieces; ++piece) {
           const int64_t step = items.begin(piece);
           float* sum = partial + (r * block.steps + step) * block.lanes();
-          micro_kernel(block.vectors, block.group, static_cast<int>(items.begin(piece + 1) - step))({
+          const int count = static_cast<int>(items.begin(piece + 1) - step);
+          micro_kernel(Use::gradient, block.vectors, block.group, count)({
               .a = in + r * row_floats + x * shape.x_step + step * block.group,
               .a_row = shape.y_step * row_floats,
               .a_item = block.group,
@@ -105,11 +130,10 @@ void sum_chunk(const RowProductGradient& gradient, const Plan& plan, const Outpu
               .b = memory,
               .rows = rows,
               .depth = pixels,
-              .start = nullptr,
+              .bias = nullptr,
+              .relu = false,
               .sum = sum,
               .sum_item = block.lanes(),
-              .accumulate = true,
-              .relu = false,
           });
         }
       }

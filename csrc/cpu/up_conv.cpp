@@ -132,7 +132,8 @@ int64_t up_conv_data_grad_workspace(const UpConvDataGradArgs& args, const Thread
 }
 
 int64_t up_conv_weight_grad_workspace(const UpConvWeightGradArgs& args, const Threads& threads) {
-  return kTaps * args.shape.out_channels + row_product_gradient_workspace(weight_grad(args, 0), threads.count);
+  return whole_lines(kTaps * args.shape.out_channels) +
+         row_product_gradient_workspace(weight_grad(args, 0), threads.count);
 }
 
 void up_conv(const UpConvArgs& args, const Threads& threads) {
@@ -144,7 +145,7 @@ void up_conv_data_grad(const UpConvDataGradArgs& args, const Threads& threads) {
 }
 
 void up_conv_weight_grad(const UpConvWeightGradArgs& args, const Threads& threads) {
-  float* workspace = args.workspace + kTaps * args.shape.out_channels;
+  float* workspace = args.workspace + whole_lines(kTaps * args.shape.out_channels);
   for (int64_t a = 0; a < 2; ++a) row_product_gradient(weight_grad(args, a), workspace, threads);
   write_sums(args.workspace, kTaps, args.shape.out_channels, args.shape.dtype, args.grad_bias);
 }

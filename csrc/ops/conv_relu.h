@@ -28,10 +28,10 @@ struct ConvReluArgs {
   const void* bias;         // [O] dense or null (0)
   bool relu;                // y = max(y, 0)
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
-  float* workspace;         // CPU: conv_relu_workspace floats; CUDA: unused
+  float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
 };
 
-int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads);
+int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads);
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads);
 const char* conv_relu_cuda(const ConvReluArgs& args, const Stream& stream);  // null, or what CUDA said
 

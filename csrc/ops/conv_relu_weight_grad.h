@@ -22,10 +22,10 @@ struct ConvReluWeightGradArgs {
   int64_t out_channels;  // O
   void* grad_weight;     // [O, C, 3, 3] dense
   void* grad_bias;       // [O] dense
-  float* workspace;      // conv_relu_weight_grad_workspace floats on the CPU, .._cuda_workspace on CUDA
+  float* workspace;      // conv_relu_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
 };
 
-int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
+int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args);
 void conv_relu_weight_grad_cpu(const ConvReluWeightGradArgs& args, const Threads& threads);
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs& args, const Stream& stream);

@@ -23,7 +23,7 @@ struct HeadArgs {
   int64_t weight_stride_c;  // elements
   const void* bias;         // [K] dense or null (0)
   void* y;                  // [N, H, W, K] dense
-  float* workspace;         // CPU: head_workspace floats; CUDA: unused
+  float* workspace;         // CPU: head_cpu_workspace floats; CUDA: unused
 };
 
 struct HeadWeightGradArgs {
@@ -37,11 +37,11 @@ struct HeadWeightGradArgs {
   int64_t classes;    // K
   void* grad_weight;  // [K, C] dense
   void* grad_bias;    // [K] dense
-  float* workspace;   // head_weight_grad_workspace floats on the CPU, .._cuda_workspace on CUDA
+  float* workspace;   // head_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
 };
 
-int64_t head_workspace(const HeadArgs& args, const Threads& threads);
-int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads);
+int64_t head_cpu_workspace(const HeadArgs& args, const Threads& threads);
+int64_t head_weight_grad_cpu_workspace(const HeadWeightGradArgs& args, const Threads& threads);
 int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs& args);
 
 void head_cpu(const HeadArgs& args, const Threads& threads);

@@ -25,7 +25,7 @@ struct UpConvArgs {
   const void* weight;  // [C, O, 2, 2] dense
   const void* bias;    // [O] dense
   void* y;             // [N, 2H, 2W, O] dense
-  float* workspace;    // CPU: up_conv_workspace floats; CUDA: unused
+  float* workspace;    // CPU: up_conv_cpu_workspace floats; CUDA: unused
 };
 
 struct UpConvDataGradArgs {
@@ -33,7 +33,7 @@ struct UpConvDataGradArgs {
   const void* grad;    // [N, 2H, 2W, O] dense, gradient of y
   const void* weight;  // [C, O, 2, 2] dense
   void* grad_x;        // [N, H, W, C] dense
-  float* workspace;    // CPU: up_conv_data_grad_workspace floats; CUDA: unused
+  float* workspace;    // CPU: up_conv_data_grad_cpu_workspace floats; CUDA: unused
 };
 
 struct UpConvWeightGradArgs {
@@ -42,12 +42,12 @@ struct UpConvWeightGradArgs {
   const void* x;      // [N, H, W, C] dense
   void* grad_weight;  // [C, O, 2, 2] dense
   void* grad_bias;    // [O] dense
-  float* workspace;   // up_conv_weight_grad_workspace floats on the CPU, .._cuda_workspace on CUDA
+  float* workspace;   // up_conv_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
 };
 
-int64_t up_conv_workspace(const UpConvArgs& args, const Threads& threads);
-int64_t up_conv_data_grad_workspace(const UpConvDataGradArgs& args, const Threads& threads);
-int64_t up_conv_weight_grad_workspace(const UpConvWeightGradArgs& args, const Threads& threads);
+int64_t up_conv_cpu_workspace(const UpConvArgs& args, const Threads& threads);
+int64_t up_conv_data_grad_cpu_workspace(const UpConvDataGradArgs& args, const Threads& threads);
+int64_t up_conv_weight_grad_cpu_workspace(const UpConvWeightGradArgs& args, const Threads& threads);
 int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs& args);
 
 void up_conv_cpu(const UpConvArgs& args, const Threads& threads);

@@ -89,6 +89,7 @@ def _conv_relu_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     grad_x, grad_weight, grad_bias = _empty_backward(grad, y, x, weight, needs)
     grad = grad.contiguous(memory_format=torch.channels_last)
+    y = y if y is None else y.contiguous(memory_format=torch.channels_last)
     if needs[0]:
         _C.conv_relu_data_grad(grad, y, _innermost(weight, 1), grad_x, scratch(x), stream(x))
     if needs[1] or needs[2]:
