@@ -8,6 +8,9 @@ set(UNET_FAST_OPERATORS
   head
   stitch_tiles
   elastic_warp
+  target_classes
+  nearest_two_distances
+  weight_map
 )
 # Operators without a .cu: algorithms of one step after another, which a GPU could only run on a single thread.
 set(UNET_FAST_CPU_OPERATORS

@@ -34,7 +34,7 @@ def native_build(name: str, *targets: str, sanitize: str = "", folder: Path = RO
     Args:
         name: of the build, a folder below `folder`. What is up to date there is not built again.
         targets: to build; none is all of them.
-        sanitize: "", "address,undefined" or "thread".
+        sanitize: as for the compiler's -fsanitize, or "".
         folder: where builds are kept.
 
     Returns:

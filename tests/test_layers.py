@@ -43,6 +43,7 @@ PYTHON_LAYERS = {
     "checkpoint": {"atomic_write", "data", "model"},
     "samples": {"augment", "config", "data", "geometry", "ops"},
     "predict": {"checkpoint", "data", "geometry", "instances", "model", "ops"},
+    "scoring": {"atomic_write", "data", "instances", "metrics"},
     "validation": {"checkpoint", "data", "instances", "metrics", "plots", "predict", "samples"},
     "trainer": ANY,
     "train": ANY,

@@ -8,10 +8,10 @@ from tests.native_build import ROOT, native_build, run
 from tests.test_layers import operators
 
 
-@pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
+@pytest.mark.parametrize("sanitize", ["address,undefined,float-cast-overflow", "thread"])
 def test_native(sanitize):
-    build = native_build(sanitize.replace(",", "-"), sanitize=sanitize)
+    build = native_build(sanitize.partition(",")[0], sanitize=sanitize)
     printed = run("ctest", "--test-dir", build, "--output-on-failure", fails="native tests failed")
     passed = set(re.findall(r"(\w+) \.+ +Passed", printed))
     cmake = (ROOT / "cmake/sources.cmake").read_text()
-    assert passed.issuperset(operators(cmake) + operators(cmake, cpu_only=True))
+    assert set(operators(cmake) + operators(cmake, cpu_only=True)) - passed == set()

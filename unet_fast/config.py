@@ -24,9 +24,10 @@ class Preset(NamedTuple):
 
 
 # "paper": section 3; the paper gives the momentum and no learning rate.
+# "modern" reaches in 150 steps what "paper" needs several times as many for (embedded set, base 12 to 16).
 PRESETS = {
     "paper": Preset("sgd", 1e-3, 0.99, cosine=False),
-    "modern": Preset("adam", 1e-3, 0.9, cosine=True),
+    "modern": Preset("adam", 2e-3, 0.9, cosine=True),
 }
 
 
@@ -38,7 +39,7 @@ class TrainConfig:
         data: folder of labelled images, read as it is (ISBI stacks, Cell Tracking Challenge, image and mask pairs,
             nnU-Net); without it, an embedded set of drawn cells.
         out: folder of the run, made where missing; default runs/NAME-DATE.
-        epochs: passes over the training images; default 20 unless steps or hours are given.
+        epochs: passes over the training images; default 10 unless steps or hours are given.
         steps: stop after this many steps.
         hours: stop after this many hours.
         patience: stop after this many validations without a better score; default never.
@@ -47,7 +48,7 @@ class TrainConfig:
         variant: the network of the paper, or that of the authors' released model.
         backend: "native" for this package's operators, "torch" for plain PyTorch.
         dropout: probability at the end of the contracting path, 0.5 in the released model.
-        preset: "paper" is SGD with momentum 0.99, "modern" is Adam with a falling learning rate.
+        preset: "modern" is Adam with a falling learning rate, "paper" SGD with momentum 0.99 as in section 3.
         lr: learning rate; default the preset's.
         tile: input side of a training tile in pixels, a legal one (16k + 60); 572 in the paper.
         batch_size: tiles per step, 1 in the paper.
@@ -78,9 +79,9 @@ class TrainConfig:
     variant: Literal["paper", "release2015"] = "paper"
     backend: Literal["native", "torch"] = "native"
     dropout: float = 0.5
-    preset: Literal["paper", "modern"] = "paper"
+    preset: Literal["paper", "modern"] = "modern"
     lr: float | None = None
-    tile: int = 380
+    tile: int = 316
     batch_size: int = 1
     border: float = 10.0
     sigma: float = 5.0
@@ -108,5 +109,6 @@ class TrainConfig:
             raise ValueError(f"border: wanted 0 or a positive number, got {self.border}")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: wanted a share between 0 and 1, got {self.validation}")
+        self.augment.check()
         if self.fold is not None and not 0 <= self.fold < 5:
             raise ValueError(f"fold: wanted 0 to 4, got {self.fold}")

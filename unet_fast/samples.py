@@ -79,10 +79,10 @@ class Sampler:
 
     def _sample(self, epoch: int, index: int) -> Batch:
         config = self.config
-        warp = random_warp(config.seed, epoch, index, self.sizes, config.tile, config.augment)
-        source = self.sources[int(warp.source)]
         margin = border(config.depth) // 2
         context = min(_CONTEXT, margin)
+        warp = random_warp(config.seed, epoch, index, self.sizes, config.tile, config.augment, margin=margin)
+        source = self.sources[int(warp.source)]
         image, labels = elastic_warp(
             source.image,
             source.labels,

@@ -1,7 +1,7 @@
 """The training loop.
 
-Everything random is a function of (seed, epoch, step): the deformation of each tile, its place, the dropout mask. So a run
-that was stopped goes on as if it never had been, and the same seed gives the same bits.
+Everything random is a function of (seed, epoch, step): the deformation of each tile, its place, the dropout mask. So a
+run that was stopped goes on as if it never had been, and the same seed gives the same bits.
 """
 
 import math
@@ -25,7 +25,7 @@ from unet_fast.plots import draw_progress
 from unet_fast.samples import Sampler
 from unet_fast.validation import Validator
 
-DEFAULT_EPOCHS = 20
+DEFAULT_EPOCHS = 10
 
 
 def choose_device(name: str) -> torch.device:
@@ -86,10 +86,10 @@ class Trainer:
         parameters = sum(p.numel() for p in self.net.parameters())
         weights = ", ".join(f"{w:.3g}" for w in self.class_weight.tolist())
         return (
-            f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, {config.backend} backend, "
-            f"{config.precision} on {self.device}, {torch.get_num_threads()} threads\n"
-            f"training: {len(self.sampler.sources)} images, tiles of {config.tile} pixels, {per_epoch} steps per epoch, "
-            f"{total if total is not None else 'unlimited'} steps; class weights {weights}; "
+            f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, "
+            f"{config.backend} backend, {config.precision} on {self.device}, {torch.get_num_threads()} threads\n"
+            f"training: {len(self.sampler.sources)} images, tiles of {config.tile} pixels, "
+            f"{per_epoch} steps per epoch, {total if total is not None else 'unlimited'} steps; class weights {weights}; "
             f"{len(self.validator.images)} images held back\n"
             f"results: {self.out}"
         )
@@ -105,10 +105,11 @@ class Trainer:
 
     def fit(self) -> None:
         """Train until the budget is spent, the score stops improving, or a signal asks to stop."""
+        (self.out / "preview").mkdir(parents=True, exist_ok=True)
         per_epoch, total = self.sampler.steps_per_epoch(), self.total_steps()
         started = time.monotonic()
         if not self.rows:
-            self._validate(started)
+            self._score(started, {"epoch": 0})
         bar = tqdm(
             total=total, initial=self.epoch * per_epoch + self.step, unit="step", disable=not sys.stderr.isatty()
         )
@@ -121,6 +122,8 @@ class Trainer:
                     self._end_epoch(started)
         if self.step:
             self._save_checkpoint()
+            if not self.stopping:
+                self._score(started, {"epoch": self.epoch + self.step / per_epoch, "loss": self.loss_sum / self.step})
 
     def _finished(self, started: float, total: int | None) -> bool:
         done = self.epoch * self.sampler.steps_per_epoch() + self.step
@@ -149,11 +152,11 @@ class Trainer:
         loss = weighted_cross_entropy(scores, batch.classes, batch.weights, backend=config.backend)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"the loss is {value} at epoch {self.epoch}, step {self.step}: the weights were not changed by this step; "
-                f"the last checkpoint is in {self.out}; try a smaller --lr or --precision float32"
+                f"the loss is {value} at epoch {self.epoch}, step {self.step}: "
+                f"the weights were not changed by this step; the last checkpoint is in {self.out}; try a smaller --lr or --precision float32"
             )
         self.optimizer.step()
         self.loss_sum += value
@@ -161,16 +164,16 @@ class Trainer:
         return value
 
     def _end_epoch(self, started: float) -> None:
-        row = {"loss": self.loss_sum / self.step}
+        row = {"epoch": self.epoch + 1, "loss": self.loss_sum / self.step}
         self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
-        self._validate(started, row)
+        self._score(started, row)
         self._save_checkpoint()
 
-    def _validate(self, started: float, row: dict[str, float] | None = None) -> None:
+    def _score(self, started: float, row: dict[str, float]) -> None:
         """Score the network, keep it if it is the best, and write down how the run goes."""
-        row = {"epoch": self.epoch, **(row or {})}
-        if self.validator.images.images and self.epoch % self.config.validate_every == 0:
-            scores = self.validator.score(self.out / "preview" / f"epoch_{self.epoch:03}.png")
+        number = math.ceil(row["epoch"])
+        if self.validator.images.images and number % self.config.validate_every == 0:
+            scores = self.validator.score(self.out / "preview" / f"epoch_{number:03}.png")
             row |= scores
             self.validations_since_best += 1
             if scores[self.validator.names[0]] > self.best:
@@ -179,7 +182,7 @@ class Trainer:
         self.rows.append(row)
         self._write_progress()
         words = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
-        tqdm.write(f"epoch {self.epoch:3d}  {words}  ({time.monotonic() - started:.0f} s)")
+        tqdm.write(f"epoch {number:3d}  {words}  ({time.monotonic() - started:.0f} s)")
 
     def _write_progress(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))

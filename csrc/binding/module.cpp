@@ -46,4 +46,7 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   bind_stitch_tiles(module);
   bind_elastic_warp(module);
   bind_warping_error(module);
+  bind_target_classes(module);
+  bind_nearest_two_distances(module);
+  bind_weight_map(module);
 }

@@ -14,5 +14,8 @@ void bind_head(pybind11::module_& module);
 void bind_stitch_tiles(pybind11::module_& module);
 void bind_elastic_warp(pybind11::module_& module);
 void bind_warping_error(pybind11::module_& module);
+void bind_target_classes(pybind11::module_& module);
+void bind_nearest_two_distances(pybind11::module_& module);
+void bind_weight_map(pybind11::module_& module);
 
 }  // namespace unet_fast

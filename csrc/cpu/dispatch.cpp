@@ -1,5 +1,6 @@
 // Chooses the best instruction set at load and forwards each operator to it.
 #include "cpu/dispatch.h"
+#include "cpu/nearest_two_layout.h"
 
 #include <atomic>
 #include <cstring>
@@ -65,6 +66,16 @@ bool use_instruction_set(const char* instruction_set) {
 
 void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {
   cpu_kernels().mirror_tiles(args, threads);
+}
+void target_classes_cpu(const TargetClassesArgs& args, const Threads& threads) {
+  cpu_kernels().target_classes(args, threads);
+}
+void nearest_two_distances_cpu(const NearestTwoDistancesArgs& args, const Threads& threads) {
+  cpu_kernels().nearest_two_distances(args, threads);
+}
+int64_t nearest_two_workspace_cpu(const InstanceMaps& maps, int slots) { return nearest_two_layout(maps, slots).bytes; }
+void weight_map_cpu(const WeightMapArgs& args, const Threads& threads) {
+  cpu_kernels().weight_map(args, threads);
 }
 
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads) { cpu_kernels().conv_relu(args, threads); }

@@ -28,6 +28,9 @@ const CpuKernels kernels = {
     .stitch_tiles = stitch_tiles,
     .elastic_warp = elastic_warp,
     .warping_error = warping_error,
+    .target_classes = target_classes,
+    .nearest_two_distances = nearest_two_distances,
+    .weight_map = weight_map,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

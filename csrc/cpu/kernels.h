@@ -12,6 +12,9 @@
 #include "ops/head.h"
 #include "ops/stitch_tiles.h"
 #include "ops/warping_error.h"
+#include "ops/target_classes.h"
+#include "ops/nearest_two_distances.h"
+#include "ops/weight_map.h"
 
 namespace unet_fast {
 
@@ -44,6 +47,9 @@ struct CpuKernels {
   CpuKernel<StitchTilesArgs> stitch_tiles;
   CpuKernel<ElasticWarpArgs> elastic_warp;
   CpuKernel<WarpingErrorArgs> warping_error;
+  CpuKernel<TargetClassesArgs> target_classes;
+  CpuKernel<NearestTwoDistancesArgs> nearest_two_distances;
+  CpuKernel<WeightMapArgs> weight_map;
 };
 
 #ifdef UNET_FAST_ISA
@@ -71,6 +77,9 @@ int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads
 void stitch_tiles(const StitchTilesArgs& args, const Threads& threads);
 void elastic_warp(const ElasticWarpArgs& args, const Threads& threads);
 void warping_error(const WarpingErrorArgs& args, const Threads& threads);
+void target_classes(const TargetClassesArgs& args, const Threads& threads);
+void nearest_two_distances(const NearestTwoDistancesArgs& args, const Threads& threads);
+void weight_map(const WeightMapArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif

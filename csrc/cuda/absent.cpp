@@ -7,6 +7,9 @@
 #include "ops/max_pool.h"
 #include "ops/head.h"
 #include "ops/stitch_tiles.h"
+#include "ops/target_classes.h"
+#include "ops/nearest_two_distances.h"
+#include "ops/weight_map.h"
 
 namespace unet_fast {
 namespace {
@@ -29,5 +32,9 @@ const char* head_weight_grad_cuda(const HeadWeightGradArgs&, const Stream&) { re
 int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs&) { return 0; }
 const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
 const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
+const char* target_classes_cuda(const TargetClassesArgs&, const Stream&) { return kAbsent; }
+int64_t nearest_two_workspace_cuda(const InstanceMaps&) { return 0; }
+const char* nearest_two_distances_cuda(const NearestTwoDistancesArgs&, const Stream&) { return kAbsent; }
+const char* weight_map_cuda(const WeightMapArgs&, const Stream&) { return kAbsent; }
 
 }  // namespace unet_fast

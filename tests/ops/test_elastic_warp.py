@@ -169,6 +169,11 @@ def test_grey_values(device, generator, dtype):
     assert_equals_reference(device, image, None, random_warp(generator, channels=3), 70, **options)
 
 
+def test_one_gain_and_bias_for_all_channels(device, generator):
+    image = random_image((1, 3, 50, 50), torch.uint8, generator)
+    assert_equals_reference(device, image, None, random_warp(generator, channels=1), 40)
+
+
 def test_equals_mirror_tiles_where_nothing_is_warped(device, generator):
     image = random_image((1, 2, 50, 60), torch.uint8, generator).to(device)
     scale, offset = torch.tensor([0.1, 1 / 255], device=device), torch.tensor([0.3, -3.0], device=device)

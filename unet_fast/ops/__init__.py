@@ -6,9 +6,12 @@ from unet_fast.ops.elastic_warp import Warp, elastic_warp
 from unet_fast.ops.head import head
 from unet_fast.ops.max_pool import max_pool
 from unet_fast.ops.mirror_tiles import mirror_tiles
+from unet_fast.ops.nearest_two_distances import nearest_two_distances
 from unet_fast.ops.stitch_tiles import stitch_tiles
+from unet_fast.ops.target_classes import target_classes
 from unet_fast.ops.up_conv import up_conv
 from unet_fast.ops.warping_error import WarpingErrors, warping_error
+from unet_fast.ops.weight_map import weight_map
 
 __all__ = [
     "BuildInfo",
@@ -20,7 +23,10 @@ __all__ = [
     "head",
     "max_pool",
     "mirror_tiles",
+    "nearest_two_distances",
     "stitch_tiles",
+    "target_classes",
     "up_conv",
     "warping_error",
+    "weight_map",
 ]

@@ -14,22 +14,24 @@ class Warp(NamedTuple):
     """What `elastic_warp` does to a batch of B samples.
 
     Pixel p = (y, x) of a sample's crop reads the image at origin + A p + t + u(p), where u is the displacement field.
+
+    Attributes:
+        source: [B] int64, index of the image that the sample is taken from.
+        origin: [B, 2] int64, (y, x) of the crop's corner in image pixels; may lie outside the image.
+        affine: [B, 2, 3] float32, (A | t): pixel of the crop -> pixels from the crop's corner. Holds flips, rotation,
+            scale and shift about the crop's centre; rows (1, 0, 0) and (0, 1, 0) are the identity.
+        displacement: [B, 2, 3, 3] float32, (dy, dx) in pixels at the corners, edge middles and centre of the crop; a
+            cubic B-spline interpolates them. 0 is the identity.
+        gain: [B, C] or [B, 1] (all channels alike) float32, multiplies the grey value; 1 is the identity.
+        bias: [B, C] or [B, 1] float32, added to the grey value; 0 is the identity.
     """
 
     source: Tensor
-    """[B] int64, index of the image that the sample is taken from."""
     origin: Tensor
-    """[B, 2] int64, (y, x) of the crop's corner in image pixels; may lie outside the image."""
     affine: Tensor
-    """[B, 2, 3] float32, (A | t): pixel of the crop -> pixels from the crop's corner. Holds flips, rotation, scale and
-    shift about the crop's centre; (1 0 0 | 0 1 0) is the identity."""
     displacement: Tensor
-    """[B, 2, 3, 3] float32, (dy, dx) in pixels at the corners, edge middles and centre of the crop; a cubic B-spline
-    interpolates them."""
     gain: Tensor
-    """[B, C] float32, multiplies the grey value; 1 is the identity."""
     bias: Tensor
-    """[B, C] float32, added to the grey value; 0 is the identity."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Warp":
         """Return the warp on another device."""
@@ -134,6 +136,10 @@ def _elastic_warp(
     cubic: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
+    if gain.dim() == 2 and gain.shape[1] == 1:
+        gain = gain.expand(-1, image.shape[1])
+    if bias.dim() == 2 and bias.shape[1] == 1:
+        bias = bias.expand(-1, image.shape[1])
     warp = (source, origin, affine, displacement, gain, bias)
     out, out_labels = _empty(image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype)
     _C.elastic_warp(

@@ -1,0 +1,103 @@
+"""weight_map and its parts against scipy's Euclidean distance transform, one per cell."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from benchmarks.conftest import OURS
+from benchmarks.instances import cells
+from unet_fast import ops, reference
+
+BORDER, SIGMA, MARGIN = 10.0, 5.0, 30  # beyond a margin of 6 sigma the border term is below 2e-7
+CLASS_WEIGHT = torch.tensor([0.8, 1.3])
+
+
+def weights_of(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> torch.Tensor:
+    """Compute equation (2) with one distance transform per cell inside its box, keeping the two least distances."""
+    d1 = np.full(labels.shape, np.inf, np.float32)
+    d2 = d1.copy()
+    for cell, box in boxes.items():
+        distance = ndimage.distance_transform_edt(labels[box] != cell).astype(np.float32)
+        d2[box] = np.minimum(d2[box], np.maximum(d1[box], distance))
+        d1[box] = np.minimum(d1[box], distance)
+    classes = ops.target_classes(torch.from_numpy(labels)[None])
+    term = torch.from_numpy(BORDER * np.exp(-((d1 + d2) ** 2) / (2 * SIGMA**2)))
+    return CLASS_WEIGHT[classes.long()] + term * (classes == 0)
+
+
+def cropped(labels: np.ndarray) -> torch.Tensor:
+    boxes = {
+        cell: tuple(slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in box)
+        for cell, box in enumerate(ndimage.find_objects(labels), start=1)
+        if box
+    }
+    return weights_of(labels, boxes)
+
+
+def full(labels: np.ndarray) -> torch.Tensor:
+    return weights_of(labels, {cell: (slice(None), slice(None)) for cell in np.unique(labels[labels > 0])})
+
+
+def verify(ours: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "side"), [(60, 512), (400, 512)])
+def test_weight_map(compare, count, side):
+    labels = cells(count, side)
+    rivals = {
+        OURS: lambda: ops.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA),
+        "scipy EDT per cell, cropped": lambda: cropped(labels[0].numpy()),
+    }
+    if count <= 60:
+        rivals["scipy EDT per cell"] = lambda: full(labels[0].numpy())
+    compare(rivals, group="weight_map", verify=verify, rounds=5)
+
+
+def test_few_cells_in_a_large_image(compare):
+    labels = torch.zeros(1, 2048, 2048, dtype=torch.int32)
+    labels[:, :512, :512] = cells(60, 512)
+    compare(
+        {
+            OURS: lambda: ops.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA),
+            "scipy EDT per cell, cropped": lambda: cropped(labels[0].numpy()),
+        },
+        group="weight_map",
+        verify=verify,
+        rounds=5,
+    )
+
+
+def test_nearest_two_distances(compare):
+    labels = cells(60, 512)
+
+    def two_least() -> tuple[torch.Tensor, ...]:
+        ids = labels[0].numpy()
+        least = np.full((2, *ids.shape), np.inf)
+        for cell in range(1, ids.max() + 1):
+            distance = ndimage.distance_transform_edt(ids != cell)
+            least[1] = np.minimum(least[1], np.maximum(least[0], distance))
+            least[0] = np.minimum(least[0], distance)
+        return tuple(torch.from_numpy(least.astype(np.float32))[:, None])
+
+    compare(
+        {OURS: lambda: ops.nearest_two_distances(labels), "scipy EDT per cell": two_least},
+        group="nearest_two_distances",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        rounds=3,
+    )
+
+
+@pytest.mark.parametrize("gap", ["scan", "full8"])
+def test_target_classes(compare, gap):
+    labels = cells(400, 512)
+    compare(
+        {
+            OURS: lambda: ops.target_classes(labels, gap),
+            "PyTorch": lambda: reference.target_classes(labels, gap),
+        },
+        group="target_classes",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        rounds=5,
+    )
