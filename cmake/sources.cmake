@@ -4,6 +4,7 @@ set(UNET_FAST_OPERATORS
   target_classes
   nearest_two_distances
   weight_map
+  weighted_cross_entropy
 )
 
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp)
