@@ -15,9 +15,9 @@ def pad_and_slice(image: torch.Tensor, origins: torch.Tensor, side: int) -> torc
 
 
 @pytest.mark.parametrize("side", [1024, 2048])
-def test_mirror_tiles(compare, side):
-    image = (torch.rand(1, side, side) * 255).to(torch.uint8)
-    steps = torch.arange(-92, side - 92, 388)
+def test_mirror_tiles(compare, device, side):
+    image = (torch.rand(1, side, side, device=device) * 255).to(torch.uint8)
+    steps = torch.arange(-92, side - 92, 388, device=device)
     origins = torch.cartesian_prod(steps, steps)
     moved = image.numel() + 4 * len(origins) * 572**2
     compare(

@@ -29,6 +29,14 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU (best instruction set), then CUDA."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
 @pytest.fixture
 def compare(benchmark: Any) -> Callable[..., None]:
     """Return compare(rivals, group=..., verify=..., gflop=..., gbyte=..., rounds=...)."""

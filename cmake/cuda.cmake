@@ -21,8 +21,10 @@ if(NOT UNET_FAST_CUDA STREQUAL "OFF")
     enable_language(CUDA)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
     add_library(unet_fast_cuda STATIC ${UNET_FAST_CUDA_KERNELS})
-    # No contraction of a*b+c where a result must equal the CPU's bit for bit; see cmake/cpu.cmake.
     target_compile_options(unet_fast_cuda PRIVATE --extended-lambda --expt-relaxed-constexpr -Xfatbin=-compress-all)
+    # No contraction of a*b+c where the result must equal the CPU's bit for bit; see core/warp.h.
+    set_source_files_properties(csrc/cuda/mirror_tiles.cu csrc/cuda/elastic_warp.cu PROPERTIES
+      COMPILE_OPTIONS -fmad=false)
     list(JOIN CMAKE_CUDA_ARCHITECTURES " " UNET_FAST_CUDA_ARCHITECTURES)
     set(UNET_FAST_CUDA_SUMMARY "CUDA kernels for ${UNET_FAST_CUDA_ARCHITECTURES} (nvcc ${CMAKE_CUDA_COMPILER_VERSION})")
   elseif(UNET_FAST_CUDA STREQUAL "ON")

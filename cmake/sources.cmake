@@ -1,13 +1,34 @@
 # Every source file by name. A new operator adds its stem to UNET_FAST_OPERATORS and has one file in each folder.
 set(UNET_FAST_OPERATORS
   mirror_tiles
+  conv_relu
+  conv_relu_weight_grad
+  up_conv
+  max_pool
+  head
+  stitch_tiles
+  elastic_warp
   target_classes
   nearest_two_distances
   weight_map
   weighted_cross_entropy
 )
+# Operators without a .cu: algorithms of one step after another, which a GPU could only run on a single thread.
+set(UNET_FAST_CPU_OPERATORS
+  warping_error
+)
 
-set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp)
+# The convolutions' shared engine.
+set(UNET_FAST_CPU_PRODUCT
+  csrc/cpu/micro_kernel.cpp
+  csrc/cpu/row_product.cpp
+  csrc/cpu/row_product_gradient.cpp
+  csrc/cpu/winograd.cpp
+  csrc/cpu/winograd_tiles.cpp
+  csrc/cpu/winograd_weights.cpp
+  csrc/cpu/winograd_weight_grad.cpp
+)
+set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp ${UNET_FAST_CPU_PRODUCT})
 set(UNET_FAST_CUDA_KERNELS)
 set(UNET_FAST_BINDING_SOURCES
   csrc/binding/module.cpp
@@ -18,6 +39,10 @@ set(UNET_FAST_BINDING_SOURCES
 foreach(operator IN LISTS UNET_FAST_OPERATORS)
   list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)
   list(APPEND UNET_FAST_CUDA_KERNELS csrc/cuda/${operator}.cu)
+  list(APPEND UNET_FAST_BINDING_SOURCES csrc/binding/${operator}.cpp)
+endforeach()
+foreach(operator IN LISTS UNET_FAST_CPU_OPERATORS)
+  list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)
   list(APPEND UNET_FAST_BINDING_SOURCES csrc/binding/${operator}.cpp)
 endforeach()
 

@@ -38,6 +38,14 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("supported_instruction_sets", &supported_instruction_sets);
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
   bind_mirror_tiles(module);
+  bind_conv_relu(module);
+  bind_conv_relu_weight_grad(module);
+  bind_up_conv(module);
+  bind_max_pool(module);
+  bind_head(module);
+  bind_stitch_tiles(module);
+  bind_elastic_warp(module);
+  bind_warping_error(module);
   bind_target_classes(module);
   bind_nearest_two_distances(module);
   bind_weight_map(module);

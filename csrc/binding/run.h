@@ -26,4 +26,24 @@ void run(const Tensor& where, uintptr_t stream, const Args& args, void (*cpu)(co
   }
 }
 
+// The same for an operator that exists on the CPU only; the binding has refused other devices.
+template <class Args>
+void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
+  const pybind11::gil_scoped_release no_gil;
+  cpu(args, torch_threads());
+}
+
+// Scratch memory of an operator, alive as long as this object.
+class Workspace {
+ public:
+  // `allocate` is a Python function: number of floats -> float32 tensor on the device of the operator.
+  Workspace(const pybind11::function& allocate, int64_t floats)
+      : tensor_(allocate(floats)), data_(tensor_.cast<Tensor>().as<float>()) {}
+  float* data() const { return data_; }
+
+ private:
+  pybind11::object tensor_;
+  float* data_;
+};
+
 }  // namespace unet_fast

@@ -11,6 +11,22 @@ namespace unet_fast {
 
 enum class DType : int32_t { uint8, uint16, uint32, int32, int64, float16, bfloat16, float32, float64, boolean };
 
+UNET_FAST_FUNCTION int size_of(DType dtype) {  // bytes
+  switch (dtype) {
+    case DType::uint8:
+    case DType::boolean: return 1;
+    case DType::uint16:
+    case DType::float16:
+    case DType::bfloat16: return 2;
+    case DType::uint32:
+    case DType::int32:
+    case DType::float32: return 4;
+    case DType::int64:
+    case DType::float64: return 8;
+  }
+  return 0;
+}
+
 // The upper half of a float32: 8 bits of exponent, 7 of mantissa.
 struct BFloat16 {
   uint16_t bits;
@@ -65,6 +81,17 @@ static bool visit_label_type(DType dtype, const Visit& visit) {
     case DType::int32: visit(int32_t{}); return true;
     case DType::int64: visit(int64_t{}); return true;
     default: return false;
+  }
+}
+
+// Elements that are only moved: visit(an unsigned integer of the same size).
+template <class Visit>
+static bool visit_bits(DType dtype, const Visit& visit) {
+  switch (size_of(dtype)) {
+    case 1: visit(uint8_t{}); return true;
+    case 2: visit(uint16_t{}); return true;
+    case 4: visit(uint32_t{}); return true;
+    default: visit(uint64_t{}); return true;
   }
 }
 

@@ -3,7 +3,7 @@
 // Files in csrc/cpu are compiled several times with different flags. A function with external linkage that is defined
 // in a header would leave one weak copy per object, and the linker could keep the AVX-512 copy for an older machine.
 // So everything in csrc/core is internal to its translation unit (UNET_FAST_FUNCTION) or always inlined
-// (UNET_FAST_METHOD); tests/native/check_symbols.py proves it.
+// (UNET_FAST_METHOD); tests/test_symbols.py proves it.
 #pragma once
 
 #if defined(__CUDACC__)

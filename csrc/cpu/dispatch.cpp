@@ -83,4 +83,65 @@ void weighted_cross_entropy_backward_cpu(const WeightedCrossEntropyBackwardArgs&
   cpu_kernels().weighted_cross_entropy_backward(args, threads);
 }
 
+void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads) { cpu_kernels().conv_relu(args, threads); }
+int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads) {
+  return cpu_kernels().conv_relu_workspace(args, threads);
+}
+
+void conv_relu_weight_grad_cpu(const ConvReluWeightGradArgs& args, const Threads& threads) {
+  cpu_kernels().conv_relu_weight_grad(args, threads);
+}
+int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
+  return cpu_kernels().conv_relu_weight_grad_workspace(args, threads);
+}
+
+void up_conv_cpu(const UpConvArgs& args, const Threads& threads) { cpu_kernels().up_conv(args, threads); }
+int64_t up_conv_cpu_workspace(const UpConvArgs& args, const Threads& threads) {
+  return cpu_kernels().up_conv_workspace(args, threads);
+}
+
+void up_conv_data_grad_cpu(const UpConvDataGradArgs& args, const Threads& threads) {
+  cpu_kernels().up_conv_data_grad(args, threads);
+}
+int64_t up_conv_data_grad_cpu_workspace(const UpConvDataGradArgs& args, const Threads& threads) {
+  return cpu_kernels().up_conv_data_grad_workspace(args, threads);
+}
+
+void up_conv_weight_grad_cpu(const UpConvWeightGradArgs& args, const Threads& threads) {
+  cpu_kernels().up_conv_weight_grad(args, threads);
+}
+int64_t up_conv_weight_grad_cpu_workspace(const UpConvWeightGradArgs& args, const Threads& threads) {
+  return cpu_kernels().up_conv_weight_grad_workspace(args, threads);
+}
+
+void max_pool_cpu(const MaxPoolArgs& args, const Threads& threads) { cpu_kernels().max_pool(args, threads); }
+
+void max_pool_backward_cpu(const MaxPoolBackwardArgs& args, const Threads& threads) {
+  cpu_kernels().max_pool_backward(args, threads);
+}
+
+void head_cpu(const HeadArgs& args, const Threads& threads) { cpu_kernels().head(args, threads); }
+int64_t head_cpu_workspace(const HeadArgs& args, const Threads& threads) {
+  return cpu_kernels().head_workspace(args, threads);
+}
+
+void head_weight_grad_cpu(const HeadWeightGradArgs& args, const Threads& threads) {
+  cpu_kernels().head_weight_grad(args, threads);
+}
+int64_t head_weight_grad_cpu_workspace(const HeadWeightGradArgs& args, const Threads& threads) {
+  return cpu_kernels().head_weight_grad_workspace(args, threads);
+}
+
+void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {
+  cpu_kernels().stitch_tiles(args, threads);
+}
+
+void elastic_warp_cpu(const ElasticWarpArgs& args, const Threads& threads) {
+  cpu_kernels().elastic_warp(args, threads);
+}
+
+void warping_error_cpu(const WarpingErrorArgs& args, const Threads& threads) {
+  cpu_kernels().warping_error(args, threads);
+}
+
 }  // namespace unet_fast

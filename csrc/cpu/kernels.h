@@ -3,7 +3,15 @@
 // defines its functions in that namespace. No std containers here: see core/portable.h.
 #pragma once
 
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
+#include "ops/conv_relu.h"
+#include "ops/conv_relu_weight_grad.h"
+#include "ops/up_conv.h"
+#include "ops/max_pool.h"
+#include "ops/head.h"
+#include "ops/stitch_tiles.h"
+#include "ops/warping_error.h"
 #include "ops/target_classes.h"
 #include "ops/nearest_two_distances.h"
 #include "ops/weight_map.h"
@@ -14,9 +22,32 @@ namespace unet_fast {
 template <class Args>
 using CpuKernel = void (*)(const Args& args, const Threads& threads);
 
+// Floats of scratch memory that the kernel wants in args.workspace.
+template <class Args>
+using CpuWorkspace = int64_t (*)(const Args& args, const Threads& threads);
+
 struct CpuKernels {
   const char* instruction_set;
   CpuKernel<MirrorTilesArgs> mirror_tiles;
+  CpuKernel<ConvReluArgs> conv_relu;
+  CpuWorkspace<ConvReluArgs> conv_relu_workspace;
+  CpuKernel<ConvReluWeightGradArgs> conv_relu_weight_grad;
+  CpuWorkspace<ConvReluWeightGradArgs> conv_relu_weight_grad_workspace;
+  CpuKernel<UpConvArgs> up_conv;
+  CpuWorkspace<UpConvArgs> up_conv_workspace;
+  CpuKernel<UpConvDataGradArgs> up_conv_data_grad;
+  CpuWorkspace<UpConvDataGradArgs> up_conv_data_grad_workspace;
+  CpuKernel<UpConvWeightGradArgs> up_conv_weight_grad;
+  CpuWorkspace<UpConvWeightGradArgs> up_conv_weight_grad_workspace;
+  CpuKernel<MaxPoolArgs> max_pool;
+  CpuKernel<MaxPoolBackwardArgs> max_pool_backward;
+  CpuKernel<HeadArgs> head;
+  CpuWorkspace<HeadArgs> head_workspace;
+  CpuKernel<HeadWeightGradArgs> head_weight_grad;
+  CpuWorkspace<HeadWeightGradArgs> head_weight_grad_workspace;
+  CpuKernel<StitchTilesArgs> stitch_tiles;
+  CpuKernel<ElasticWarpArgs> elastic_warp;
+  CpuKernel<WarpingErrorArgs> warping_error;
   CpuKernel<TargetClassesArgs> target_classes;
   CpuKernel<NearestTwoDistancesArgs> nearest_two_distances;
   CpuKernel<WeightMapArgs> weight_map;
@@ -30,6 +61,25 @@ namespace UNET_FAST_ISA {
 extern const CpuKernels kernels;
 
 void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
+void conv_relu(const ConvReluArgs& args, const Threads& threads);
+int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads);
+void conv_relu_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads);
+int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
+void up_conv(const UpConvArgs& args, const Threads& threads);
+int64_t up_conv_workspace(const UpConvArgs& args, const Threads& threads);
+void up_conv_data_grad(const UpConvDataGradArgs& args, const Threads& threads);
+int64_t up_conv_data_grad_workspace(const UpConvDataGradArgs& args, const Threads& threads);
+void up_conv_weight_grad(const UpConvWeightGradArgs& args, const Threads& threads);
+int64_t up_conv_weight_grad_workspace(const UpConvWeightGradArgs& args, const Threads& threads);
+void max_pool(const MaxPoolArgs& args, const Threads& threads);
+void max_pool_backward(const MaxPoolBackwardArgs& args, const Threads& threads);
+void head(const HeadArgs& args, const Threads& threads);
+int64_t head_workspace(const HeadArgs& args, const Threads& threads);
+void head_weight_grad(const HeadWeightGradArgs& args, const Threads& threads);
+int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads);
+void stitch_tiles(const StitchTilesArgs& args, const Threads& threads);
+void elastic_warp(const ElasticWarpArgs& args, const Threads& threads);
+void warping_error(const WarpingErrorArgs& args, const Threads& threads);
 void target_classes(const TargetClassesArgs& args, const Threads& threads);
 void nearest_two_distances(const NearestTwoDistancesArgs& args, const Threads& threads);
 void weight_map(const WeightMapArgs& args, const Threads& threads);

@@ -1,5 +1,12 @@
 // Compiled instead of the .cu files where there is no nvcc: every CUDA entry point answers in words.
+#include "ops/elastic_warp.h"
 #include "ops/mirror_tiles.h"
+#include "ops/conv_relu.h"
+#include "ops/conv_relu_weight_grad.h"
+#include "ops/up_conv.h"
+#include "ops/max_pool.h"
+#include "ops/head.h"
+#include "ops/stitch_tiles.h"
 #include "ops/target_classes.h"
 #include "ops/nearest_two_distances.h"
 #include "ops/weight_map.h"
@@ -12,6 +19,20 @@ constexpr const char* kAbsent =
 }
 
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
+const char* conv_relu_cuda(const ConvReluArgs&, const Stream&) { return kAbsent; }
+const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs&, const Stream&) { return kAbsent; }
+int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs&) { return 0; }
+const char* up_conv_cuda(const UpConvArgs&, const Stream&) { return kAbsent; }
+const char* up_conv_data_grad_cuda(const UpConvDataGradArgs&, const Stream&) { return kAbsent; }
+const char* up_conv_weight_grad_cuda(const UpConvWeightGradArgs&, const Stream&) { return kAbsent; }
+int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs&) { return 0; }
+const char* max_pool_cuda(const MaxPoolArgs&, const Stream&) { return kAbsent; }
+const char* max_pool_backward_cuda(const MaxPoolBackwardArgs&, const Stream&) { return kAbsent; }
+const char* head_cuda(const HeadArgs&, const Stream&) { return kAbsent; }
+const char* head_weight_grad_cuda(const HeadWeightGradArgs&, const Stream&) { return kAbsent; }
+int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs&) { return 0; }
+const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
+const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
 const char* target_classes_cuda(const TargetClassesArgs&, const Stream&) { return kAbsent; }
 int64_t nearest_two_workspace_cuda(const InstanceMaps&) { return 0; }
 const char* nearest_two_distances_cuda(const NearestTwoDistancesArgs&, const Stream&) { return kAbsent; }

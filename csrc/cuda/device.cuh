@@ -43,6 +43,12 @@ const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return nullptr;
   const DeviceGuard guard(stream.device);
   if (guard.status() != cudaSuccess) return cudaGetErrorString(guard.status());
+  constexpr size_t kSharedBytesUnasked = 48 * 1024;  // more must be asked for
+  if (shared_bytes > kSharedBytesUnasked) {
+    const cudaError_t status =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+    if (status != cudaSuccess) return cudaGetErrorString(status);
+  }
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;

@@ -44,7 +44,9 @@ class Random {
 };
 
 std::string text(uint3 index) {
-  return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+  char text[64];
+  std::snprintf(text, sizeof text, "(%u, %u, %u)", index.x, index.y, index.z);
+  return text;
 }
 
 std::string text(const std::source_location& where) {
@@ -203,7 +205,7 @@ void Machine::wait_until(bool (*ready)(const void*), const void* context, const 
 
 void Machine::barrier(const std::source_location& where) {
   if (barrier_.arrived == 0) barrier_.where = where;
-  if (barrier_.where.line() != where.line() || text(barrier_.where) != text(where)) {
+  if (barrier_.where.line() != where.line() || std::strcmp(barrier_.where.file_name(), where.file_name()) != 0) {
     fail("divergent barriers: thread " + text(threadIdx) + " is at " + text(where) + ", others wait at " +
          text(barrier_.where));
   }

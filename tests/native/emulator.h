@@ -21,7 +21,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __grid_constant__
 // One block runs at a time, so one copy is enough. It is not poisoned: what the block before left there is garbage too.
 #define __shared__ static

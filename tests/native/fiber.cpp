@@ -1,11 +1,13 @@
-// Switching stacks. swapcontext() would do, but asks the kernel for the signal mask each time; on x86-64 ten
+// Switching stacks. swapcontext() would do, but asks the kernel for the signal mask each time; on x86-64 a few
 // instructions are enough: what a function call must preserve goes on the old stack and comes from the new one.
 #include "fiber.h"
 
 #include <cstdint>
 #include <cstdlib>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && defined(__linux__)
+#define UNET_FAST_OWN_SWITCH
+#else
 #include <ucontext.h>
 #endif
 
@@ -29,7 +31,7 @@ Fiber* entering = nullptr;  // the fiber whose body is to start
 
 }  // namespace
 
-#if defined(__x86_64__)
+#ifdef UNET_FAST_OWN_SWITCH
 
 extern "C" void unet_fast_switch_stack(void** save, void* load);
 asm(R"(
@@ -60,7 +62,7 @@ void Fiber::jump(Side& from, Side& to) {
 #ifdef UNET_FAST_ADDRESS_SANITIZER
   __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
 #endif
-#if defined(__x86_64__)
+#ifdef UNET_FAST_OWN_SWITCH
   unet_fast_switch_stack(&from.stack_pointer, to.stack_pointer);
 #else
   swapcontext(static_cast<ucontext_t*>(from.stack_pointer), static_cast<ucontext_t*>(to.stack_pointer));
@@ -83,7 +85,7 @@ Fiber::Fiber(Body body, void* context) : body_(body), context_(context), memory_
   if (!memory_) std::abort();
   inside_.stack = memory_;
   inside_.stack_bytes = kStackBytes;
-#if defined(__x86_64__)
+#ifdef UNET_FAST_OWN_SWITCH
   // Six registers, the return address (enter) and a return address for enter, which has none. At enter's first
   // instruction the stack pointer is 8 below a multiple of 16, as after a call.
   const uintptr_t top = (reinterpret_cast<uintptr_t>(memory_) + kStackBytes) & ~uintptr_t{15};
@@ -104,7 +106,7 @@ Fiber::Fiber(Body body, void* context) : body_(body), context_(context), memory_
 }
 
 Fiber::~Fiber() {
-#if !defined(__x86_64__)
+#ifndef UNET_FAST_OWN_SWITCH
   delete static_cast<ucontext_t*>(inside_.stack_pointer);
   delete static_cast<ucontext_t*>(outside_.stack_pointer);
 #endif

@@ -39,7 +39,7 @@ void every_index_once() {
 // The sum of kBlock values of each block. In the planted faults the barrier is missing in the first step only.
 template <bool kFirstBarrier, bool kStatic>
 __global__ void block_sum(const int* values, int* sums) {
-  __shared__ int fixed[kBlock];
+  __shared__ __align__(16) int fixed[kBlock];
   int* partial = kStatic ? fixed : dynamic_shared<int>();
   const int thread = static_cast<int>(threadIdx.x);
   partial[thread] = values[blockIdx.x * kBlock + threadIdx.x];

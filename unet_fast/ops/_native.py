@@ -5,11 +5,12 @@ arguments and runs the kernel of their device. Operators know no gradient; the p
 with a `torch.autograd.Function` where one is asked for.
 """
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -58,8 +59,34 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
 
 
+def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """Return the function by which a kernel gets its scratch memory: number of floats -> tensor beside `tensor`."""
+    return functools.partial(torch.empty, dtype=torch.float32, device=tensor.device)
+
+
 def stream(tensor: torch.Tensor) -> int:
     """Return the handle of the CUDA stream that is current on the tensor's device, 0 on the CPU."""
     if not tensor.is_cuda:
         return 0
     return torch.cuda.current_stream(tensor.device).cuda_stream
+
+
+class BuildInfo(NamedTuple):
+    """What the compiled module is, and what of it is in use.
+
+    Attributes:
+        path: of the module.
+        instruction_set: of the CPU kernels in use.
+        instruction_sets: that this machine supports, best first.
+        cuda_architectures: that CUDA kernels were compiled for, empty where there are none.
+    """
+
+    path: str
+    instruction_set: str
+    instruction_sets: list[str]
+    cuda_architectures: str
+
+
+def build_info() -> BuildInfo:
+    """Return what the compiled module is."""
+    return BuildInfo(str(_C.__file__), _C.instruction_set(), _C.supported_instruction_sets(), _C.cuda_architectures)

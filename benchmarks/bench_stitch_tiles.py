@@ -1,0 +1,23 @@
+"""stitch_tiles against the pure-PyTorch path: one slice assignment per tile."""
+
+import pytest
+import torch
+
+from benchmarks.conftest import OURS
+from unet_fast import ops, reference
+
+
+@pytest.mark.parametrize(("side", "planes", "dtype"), [(512, (), torch.uint8), (2048, (2,), torch.float32)])
+def test_stitch_tiles(compare, side, planes, dtype):
+    steps = torch.arange(0, side, 388)
+    origins = torch.cartesian_prod(steps, steps)
+    tiles = (torch.rand(len(origins), *planes, 388, 388) * 2).to(dtype)
+    compare(
+        {
+            OURS: lambda: ops.stitch_tiles(tiles, origins, (side, side)),
+            "slices": lambda: reference.stitch_tiles(tiles, origins, (side, side)),
+        },
+        group="stitch_tiles",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        gbyte=2 * side**2 * tiles[0].numel() / 388**2 * tiles.element_size() / 1e9,
+    )

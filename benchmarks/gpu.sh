@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Everything that can only be learned on a GPU, in one command of at most 10 minutes: build, test, memcheck, benchmark.
+#
+#     benchmarks/gpu.sh [folder for the results [a wheel built elsewhere]]
+#
+# The folder is benchmarks/results/<date>-<gpu> unless given; every step leaves its output there, benchmarks.json holds
+# the raw measurements and summary.txt one line per step. The exit status is 0 only if every step passed.
+#
+# Needs: an NVIDIA GPU (sm_80 or later), a python3 with torch for CUDA, pytest, pytest-benchmark, tifffile and scipy; to
+# build, also nvcc, a C++20 compiler, scikit-build-core, pybind11, cmake and ninja; or a wheel for that Python, and none
+# of these. No network: nothing is downloaded. compute-sanitizer is used where it is found.
+# Verified so far: the steps on a machine without a GPU. Needs a first run on one.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1)
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
+if [ -z "$gpu" ]; then
+  echo "gpu.sh: nvidia-smi shows no GPU" >&2
+  exit 1
+fi
+[ "$capability" = 90 ] && capability=90a # wgmma and TMA are not in plain sm_90
+results=${1:-benchmarks/results/$(date +%F)-$(echo "$gpu" | tr -cs 'A-Za-z0-9\n' - | sed 's/-$//')}
+wheel=${2:-}
+mkdir -p "$results"
+results=$(cd "$results" && pwd)
+: >"$results/summary.txt"
+export OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1
+for bin in /usr/local/cuda/bin /opt/cuda/bin; do [ -d $bin ] && PATH=$PATH:$bin; done
+failed=0
+
+# step NAME SECONDS COMMAND...: runs the command, shows the end of its output, keeps all of it in NAME.txt
+step() {
+  local name=$1 limit=$2 start=$SECONDS status
+  shift 2
+  timeout --kill-after=5 "$limit" "$@" >"$results/$name.txt" 2>&1
+  status=$?
+  [ $status = 0 ] || failed=1
+  echo "== $name: status $status$([ $status = 124 ] && echo " (stopped after $limit s)"), $((SECONDS - start)) s" |
+    tee -a "$results/summary.txt"
+  tail -n 15 "$results/$name.txt"
+}
+
+versions() {
+  date -u +%FT%TZ
+  git rev-parse HEAD 2>/dev/null
+  nvidia-smi
+  nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total,clocks.max.sm,power.limit --format=csv
+  nvcc --version
+  nproc
+  grep -m 1 'model name' /proc/cpuinfo
+  python3 -c 'import sys, torch; print(sys.version, torch.__version__, torch.version.cuda, torch.backends.cudnn.version())'
+  python3 -m pip check
+  python3 -c 'import torch; assert torch.cuda.is_available(), "torch sees no GPU"'
+}
+
+build() {
+  local pip="python3 -m pip install --no-deps --no-index --force-reinstall"
+  if [ -n "$wheel" ]; then
+    $pip "$wheel"
+  else
+    $pip --no-build-isolation --verbose . \
+      -Ccmake.define.UNET_FAST_CUDA=ON -Ccmake.define.CMAKE_CUDA_ARCHITECTURES="$capability-real"
+  fi &&
+    python3 -c 'from unet_fast.ops._native import _C; print(_C.__file__, _C.cuda_architectures)'
+}
+
+export -f versions build
+export wheel capability
+
+step versions 30 bash -c versions
+step build 200 bash -c build
+# The native tests and the symbols are about the CPU alone, and are built anew.
+step tests 160 python3 -m pytest tests -q --ignore tests/test_native.py --ignore tests/test_symbols.py
+if command -v compute-sanitizer >/dev/null; then
+  step memcheck 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
+    python3 -m pytest tests/ops/test_mirror_tiles.py -q -k "cuda and (by_eye or strided or scale)"
+fi
+step benchmarks 150 python3 -m pytest benchmarks -q --benchmark-only --benchmark-json="$results/benchmarks.json"
+exit $failed

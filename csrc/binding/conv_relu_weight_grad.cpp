@@ -1,0 +1,73 @@
+#include "ops/conv_relu_weight_grad.h"
+
+#include <pybind11/stl.h>
+
+#include <optional>
+
+#include "binding/check.h"
+#include "binding/conv_algorithm.h"
+#include "binding/operators.h"
+#include "binding/run.h"
+
+namespace py = pybind11;
+
+namespace unet_fast {
+namespace {
+
+// `gate` is the operator's result where it had a ReLU.
+void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& x,
+                           const std::string& algorithm, const Tensor& grad_weight, const Tensor& grad_bias,
+                           const py::function& allocate, uintptr_t stream) {
+  const Check check("conv_relu_backward");
+  check.channels_last(grad, "grad");
+  check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
+  const int64_t out_channels = grad.size[1];
+  if (gate) {
+    check.shape(*gate, "y", {grad.size[0], out_channels, grad.size[2], grad.size[3]});
+    check.channels_last(*gate, "y");
+    check.dtype(*gate, "y", {grad.dtype});
+    check.device(*gate, "y", grad, "grad");
+  }
+  check.channels_last(x, "x");
+  check.shape(x, "x", {grad.size[0], x.size[1], grad.size[2] + 2, grad.size[3] + 2});
+  check.dtype(x, "x", {grad.dtype});
+  check.device(x, "x", grad, "grad");
+  check.shape(grad_weight, "weight", {out_channels, x.size[1], 3, 3});
+  check.dtype(grad_weight, "weight", {grad.dtype});
+  check.contiguous(grad_weight, "grad_weight");
+  check.device(grad_weight, "weight", grad, "grad");
+  check.shape(grad_bias, "grad_bias", {out_channels});
+  check.dtype(grad_bias, "grad_bias", {grad.dtype});
+  check.contiguous(grad_bias, "grad_bias");
+  check.device(grad_bias, "grad_bias", grad, "grad");
+
+  ConvReluWeightGradArgs args = {
+      .x = x.data,
+      .grad = grad.data,
+      .gate = gate ? gate->data : nullptr,
+      .dtype = grad.dtype,
+      .images = x.size[0],
+      .height = x.size[2],
+      .width = x.size[3],
+      .in_channels = x.size[1],
+      .out_channels = out_channels,
+      .grad_weight = grad_weight.data,
+      .grad_bias = grad_bias.data,
+      .workspace = nullptr,
+      .algorithm = algorithm_of(check, algorithm, x),
+  };
+  const Workspace workspace(allocate, x.device < 0 ? conv_relu_weight_grad_cpu_workspace(args, torch_threads())
+                                                   : conv_relu_weight_grad_cuda_workspace(args));
+  args.workspace = workspace.data();
+  run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda);
+}
+
+}  // namespace
+
+void bind_conv_relu_weight_grad(py::module_& module) {
+  module.def("conv_relu_weight_grad", &conv_relu_weight_grad, py::arg("grad"), py::arg("y").none(true), py::arg("x"),
+             py::arg("algorithm"), py::arg("grad_weight"), py::arg("grad_bias"), py::arg("allocate"),
+             py::arg("stream"));
+}
+
+}  // namespace unet_fast

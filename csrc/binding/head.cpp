@@ -1,0 +1,121 @@
+#include "ops/head.h"
+
+#include "binding/check.h"
+#include "binding/operators.h"
+#include "binding/run.h"
+
+namespace py = pybind11;
+
+namespace unet_fast {
+namespace {
+
+// x, the weight and y (or their gradients) of one call.
+void check_tensors(const Check& check, const Tensor& x, const Tensor& weight, const Tensor& y) {
+  check.channels_last(x, "x");
+  check.dtype(x, "x", {DType::bfloat16, DType::float32});
+  check.that(x.size[1] > 0, "x", "at least one channel", shape_of(x));
+  check.that(weight.dims == 4 && weight.size[0] > 0 && weight.size[1] == x.size[1] && weight.size[2] == 1 &&
+                 weight.size[3] == 1,
+             "weight", "shape [K, " + std::to_string(x.size[1]) + ", 1, 1]", shape_of(weight));
+  check.dtype(weight, "weight", {x.dtype});
+  check.contiguous(weight, "weight");
+  check.device(weight, "weight", x, "x");
+  check.shape(y, "grad", {x.size[0], weight.size[0], x.size[2], x.size[3]});
+  check.channels_last(y, "grad");
+  check.dtype(y, "grad", {x.dtype});
+  check.device(y, "grad", x, "x");
+}
+
+void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const Tensor& weight) {
+  check.shape(bias, "bias", {weight.size[0]});
+  check.dtype(bias, "bias", {x.dtype});
+  check.contiguous(bias, "bias");
+  check.device(bias, "bias", x, "x");
+}
+
+void run_head(HeadArgs args, const Tensor& where, const py::function& allocate, uintptr_t stream) {
+  const Workspace workspace(allocate, where.device < 0 ? head_cpu_workspace(args, torch_threads()) : 0);
+  args.workspace = workspace.data();
+  run(where, stream, args, head_cpu, head_cuda);
+}
+
+void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const py::function& allocate,
+          uintptr_t stream) {
+  const Check check("head");
+  check_tensors(check, x, weight, y);
+  check_bias(check, bias, x, weight);
+  const HeadArgs args = {
+      .x = x.data,
+      .dtype = x.dtype,
+      .images = x.size[0],
+      .height = x.size[2],
+      .width = x.size[3],
+      .channels = x.size[1],
+      .classes = weight.size[0],
+      .weight = weight.data,
+      .weight_stride_k = x.size[1],
+      .weight_stride_c = 1,
+      .bias = bias.data,
+      .y = y.data,
+      .workspace = nullptr,
+  };
+  run_head(args, x, allocate, stream);
+}
+
+void head_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
+                    uintptr_t stream) {
+  check_tensors(Check("head_backward"), grad_x, weight, grad);
+  const HeadArgs args = {
+      .x = grad.data,
+      .dtype = grad.dtype,
+      .images = grad.size[0],
+      .height = grad.size[2],
+      .width = grad.size[3],
+      .channels = grad.size[1],
+      .classes = grad_x.size[1],
+      .weight = weight.data,
+      .weight_stride_k = 1,
+      .weight_stride_c = grad_x.size[1],
+      .bias = nullptr,
+      .y = grad_x.data,
+      .workspace = nullptr,
+  };
+  run_head(args, grad, allocate, stream);
+}
+
+void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,
+                      const py::function& allocate, uintptr_t stream) {
+  const Check check("head_backward");
+  check_tensors(check, x, grad_weight, grad);
+  check_bias(check, grad_bias, x, grad_weight);
+  HeadWeightGradArgs args = {
+      .grad = grad.data,
+      .x = x.data,
+      .dtype = x.dtype,
+      .images = x.size[0],
+      .height = x.size[2],
+      .width = x.size[3],
+      .channels = x.size[1],
+      .classes = grad_weight.size[0],
+      .grad_weight = grad_weight.data,
+      .grad_bias = grad_bias.data,
+      .workspace = nullptr,
+  };
+  const Workspace workspace(allocate, x.device < 0 ? head_weight_grad_cpu_workspace(args, torch_threads())
+                                                   : head_weight_grad_cuda_workspace(args));
+  args.workspace = workspace.data();
+  run(x, stream, args, head_weight_grad_cpu, head_weight_grad_cuda);
+}
+
+}  // namespace
+
+void bind_head(py::module_& module) {
+  module.def("head", &head, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"), py::arg("allocate"),
+             py::arg("stream"));
+  module.def("head_data_grad", &head_data_grad, py::arg("grad"), py::arg("weight"), py::arg("grad_x"),
+             py::arg("allocate"), py::arg("stream"));
+  module.def("head_weight_grad", &head_weight_grad, py::arg("grad"), py::arg("x"), py::arg("grad_weight"),
+             py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
+}
+
+}  // namespace unet_fast

@@ -1,0 +1,87 @@
+// The micro-kernels: everything that decides their shape is a template argument, so that the sums are registers.
+#include "cpu/micro_kernel.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+namespace {
+
+template <Use kUse, int kVectors, int kGroup, int kItems>
+UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[kItems][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kItems; ++i) {
+    float* out = args.sum + i * args.sum_item;
+    if constexpr (kUse == Use::product && kGroup == 2) {
+      const HalfVector half = add_pairs(sum[i][0]);
+      const HalfVector result = args.relu ? rectify(half) : half;
+      memcpy(out, &result, sizeof result);
+    } else {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        if constexpr (kUse == Use::gradient) {
+          store(out + v * kLanes, load(out + v * kLanes) + sum[i][v]);
+        } else {
+          store(out + v * kLanes, args.relu ? rectify(sum[i][v]) : sum[i][v]);
+        }
+      }
+    }
+  }
+}
+
+template <Use kUse, int kVectors, int kGroup, int kItems>
+void multiply(const MicroKernelArgs& args) {
+  Vector sum[kItems][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kItems; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      sum[i][v] = kUse == Use::product && args.bias ? load(args.bias + v * kLanes) : Vector{};
+    }
+  }
+  // Pixels lie apart. Three of them share a pointer (offsets of 0, 1 and 2 strides are one addressing mode each), or
+  // the pointers would not fit into the registers.
+  constexpr int kShare = kUse == Use::product ? 3 : kItems;
+  constexpr int kPointers = (kItems + kShare - 1) / kShare;
+  const float* b = args.b;
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const float* a[kPointers];
+    for (int q = 0; q < kPointers; ++q) a[q] = args.a + row * args.a_row + q * kShare * args.a_item;
+    for (int64_t step = 0; step < args.depth; ++step) {
+      Vector factor[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kItems; ++i) {
+        const int64_t a_item = kUse == Use::product ? args.a_item : kGroup;
+        const Vector value = broadcast<kGroup>(a[i / kShare] + i % kShare * a_item);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[i][v] += value * factor[v];
+      }
+#pragma GCC unroll 16
+      for (int q = 0; q < kPointers; ++q) a[q] += args.a_step;
+      b += kVectors * kLanes;
+    }
+  }
+  finish<kUse, kVectors, kGroup, kItems>(args, sum);
+}
+
+template <Use kUse, int kVectors, int kGroup, int kItems>
+MicroKernel select(int items) {
+  if (items == kItems) return multiply<kUse, kVectors, kGroup, kItems>;
+  if constexpr (kItems > 1) return select<kUse, kVectors, kGroup, kItems - 1>(items);
+  return nullptr;
+}
+
+template <Use kUse>
+MicroKernel select(int vectors, int group, int items) {
+  if (vectors == 2) return select<kUse, 2, 1, max_items(2)>(items);
+  if (group == 2) return select<kUse, 1, 2, max_items(1)>(items);
+  return select<kUse, 1, 1, max_items(1)>(items);
+}
+
+}  // namespace
+
+MicroKernel micro_kernel(Use use, int vectors, int group, int items) {
+  return use == Use::product ? select<Use::product>(vectors, group, items)
+                             : select<Use::gradient>(vectors, group, items);
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA

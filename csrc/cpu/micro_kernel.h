@@ -1,0 +1,49 @@
+// The inner loop of every convolution and of every weight gradient: a block of sums that stays in registers.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/vector.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+
+// sum[i][lane] = sum over rows r < rows and steps s < depth of a(r, i, s) * b[r][s][lane]
+//
+// A block is `items` x `vectors` registers. Each step loads `vectors` vectors of b and, for every item, broadcasts one
+// value of a.
+//   Use::product    items are pixels, steps are input channels and taps, lanes are output channels. The sums begin with
+//                   a bias, and replace what was in memory.
+//   Use::gradient   items are input channels and taps, steps are pixels, lanes are output channels. Items are
+//                   neighbours (a_item == group). The sums are added to what is in memory.
+//
+// group 2 serves blocks of at most half a vector of outputs without idle lanes. A step covers two values a0 a1 of a,
+// broadcast as a0 a1 a0 a1 ..., and lanes 2j and 2j + 1 hold their products for output j.
+struct MicroKernelArgs {
+  const float* a;     // the `group` values of row r, item i, step s begin at a[r * a_row + i * a_item + s * a_step]
+  int64_t a_row;      // floats
+  int64_t a_item;     // floats
+  int64_t a_step;     // floats
+  const float* b;     // [rows][depth][vectors * kLanes] dense
+  int64_t rows;       // R
+  int64_t depth;      // S
+  const float* bias;  // product: [vectors * kLanes], or null (0)
+  bool relu;          // product: max(sum, 0) in the end
+  float* sum;         // [items][vectors * kLanes]; product of group 2: [items][kLanes / 2], pairs of lanes added
+  int64_t sum_item;   // floats between items
+};
+
+using MicroKernel = void (*)(const MicroKernelArgs& args);
+
+enum class Use { product, gradient };
+
+constexpr int kMaxVectors = 2;
+constexpr int kMaxLanes = kMaxVectors * kLanes;  // of a block
+constexpr int kMaxItems = kRegisters == 32 ? 14 : 12;
+
+// Items that fit into the registers beside `vectors` of b and one broadcast.
+constexpr int max_items(int vectors) { return kRegisters == 32 ? 14 : 12 / vectors; }
+
+// 1 <= items <= max_items(vectors); vectors is 1 or 2; group is 1, or 2 with vectors 1.
+MicroKernel micro_kernel(Use use, int vectors, int group, int items);
+
+}  // namespace unet_fast::UNET_FAST_ISA

@@ -1,0 +1,28 @@
+// The transpose of a square of kLanes vectors, in registers.
+#pragma once
+
+#include <utility>
+
+#include "cpu/vector.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+
+// Swaps the off-diagonal quarters of each square of 2 kStep rows: lanes with bit kStep set in `upper`, clear in
+// `lower`.
+template <int kStep, size_t... kLane>
+UNET_FAST_FUNCTION void swap_quarters(Vector& upper, Vector& lower, std::index_sequence<kLane...>) {
+  const Vector a = upper, b = lower;
+  upper = __builtin_shufflevector(a, b, (kLane & kStep ? kLanes + kLane - kStep : kLane)...);
+  lower = __builtin_shufflevector(a, b, (kLane & kStep ? kLanes + kLane : kLane + kStep)...);
+}
+
+template <int kStep = kLanes / 2>
+UNET_FAST_FUNCTION void transpose(Vector (&rows)[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (!(i & kStep)) swap_quarters<kStep>(rows[i], rows[i + kStep], std::make_index_sequence<kLanes>());
+  }
+  if constexpr (kStep > 1) transpose<kStep / 2>(rows);
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA

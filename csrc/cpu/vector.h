@@ -1,0 +1,104 @@
+// The vector of one instruction set, as GCC and Clang spell it: arithmetic by operators, `mask ? a : b` by lane.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "core/portable.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kRegisters = 16;
+#else
+constexpr int kLanes = 4;
+constexpr int kRegisters = 16;
+#endif
+
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
+typedef float HalfVector __attribute__((vector_size(kLanes * sizeof(float) / 2)));
+
+// A vector as pairs of lanes, (2j, 2j + 1) with 2j in the lower bits, and half a vector as integers.
+typedef uint64_t Pairs __attribute__((vector_size(sizeof(Vector))));
+typedef uint32_t HalfBits __attribute__((vector_size(sizeof(HalfVector))));
+
+UNET_FAST_FUNCTION Vector load(const float* from) {
+  Vector result;
+  memcpy(&result, from, sizeof result);
+  return result;
+}
+
+UNET_FAST_FUNCTION void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
+
+// The first `count` lanes (at most kLanes) from memory, zeros behind; nothing beyond them is touched.
+UNET_FAST_FUNCTION Vector load_lanes(const float* from, int64_t count) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes));
+#else
+  Vector result = {};
+  for (int64_t lane = 0; lane < count; ++lane) result[lane] = from[lane];
+  return result;
+#endif
+}
+
+UNET_FAST_FUNCTION void store_lanes(float* to, Vector value, int64_t count) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), value);
+#elif defined(__AVX2__)
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lanes), value);
+#else
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+#endif
+}
+
+// The first kGroup values at `from`, again and again: a b a b ... for 2. One load without arithmetic.
+template <int kGroup>
+UNET_FAST_FUNCTION Vector broadcast(const float* from) {
+  if constexpr (kGroup == 1) {
+    return *from - Vector{};
+  } else {
+    static_assert(kGroup == 2);
+    uint64_t pair;
+    memcpy(&pair, from, sizeof pair);
+    return reinterpret_cast<Vector>(pair + Pairs{});
+  }
+}
+
+// Lane j of the result is the sum of lanes 2j and 2j + 1.
+UNET_FAST_FUNCTION HalfVector add_pairs(Vector value) {
+  const Vector odd_lanes = reinterpret_cast<Vector>(reinterpret_cast<Pairs>(value) >> 32);  // in the even places
+  const Pairs sums = reinterpret_cast<Pairs>(value + odd_lanes);
+  return reinterpret_cast<HalfVector>(__builtin_convertvector(sums, HalfBits));  // keeps the even places
+}
+
+UNET_FAST_FUNCTION HalfVector lower_half(Vector value) {
+  HalfVector result;
+  memcpy(&result, &value, sizeof result);
+  return result;
+}
+
+// Lanes 2j and 2j + 1 of the result are lane j.
+UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
+  const Pairs even_places = __builtin_convertvector(reinterpret_cast<HalfBits>(value), Pairs);
+  return reinterpret_cast<Vector>(even_places | even_places << 32);
+}
+
+// max(value, 0), NaN stays NaN.
+template <class V>
+UNET_FAST_FUNCTION V rectify(V value) {
+  return value < V{} ? V{} : value;
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA

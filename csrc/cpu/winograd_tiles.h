@@ -1,0 +1,96 @@
+// The parts of Winograd's convolution that know where pixels and weights lie: transforms of one tile or of a run of
+// weights, from NHWC images into the planes of the 36 points and back.
+#pragma once
+
+#include "cpu/row_blocks.h"
+#include "cpu/winograd_matrices.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+
+constexpr int64_t kPanel = 16;  // channels of a panel of V: a cache line
+
+// `floats`, padded to an odd number of cache lines.
+UNET_FAST_FUNCTION int64_t plane_floats(int64_t floats) { return (divide_up(floats, 16) | 1) * 16; }
+
+UNET_FAST_FUNCTION int64_t padded_channels(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
+
+// Tiles of 4 x 4 output pixels, row by row through all images; those at the lower and the right edge may be cut.
+struct TileGrid {
+  int64_t images, rows, columns;
+  TileGrid(int64_t images, int64_t out_height, int64_t out_width)
+      : images(images), rows(divide_up(out_height, kTileOut)), columns(divide_up(out_width, kTileOut)) {}
+  UNET_FAST_METHOD int64_t count() const { return images * rows * columns; }
+};
+
+// A batch of images under the grid.
+struct TiledImages {
+  const float* data;  // [N, H, W, C] dense
+  const float* gate;  // [N, H, W, C] dense or null: data reads as 0 where gate <= 0 (the gradient of ReLU)
+  int64_t height;     // H, pixels
+  int64_t width;      // W, pixels
+  int64_t channels;   // C
+  int64_t padding;    // pixels of zeros around; tile (0, 0) begins at pixel (-padding, -padding)
+  TileGrid grid;
+};
+
+struct TiledOutput {
+  float* data;        // [N, H, W, O] dense
+  int64_t height;     // H, pixels
+  int64_t width;      // W, pixels
+  int64_t channels;   // O
+  const float* bias;  // [O] or null (0)
+  bool relu;
+  TileGrid grid;
+};
+
+// Outputs [first, first + count) of every pixel: two vectors, or one where no more is left.
+struct LaneBlock {
+  int64_t first, count;
+  int vectors;
+  LaneBlock(int64_t index, int64_t outputs)
+      : first(index * kMaxLanes),
+        count(smaller(outputs - first, kMaxLanes)),
+        vectors(static_cast<int>(divide_up(count, kLanes))) {}
+  UNET_FAST_METHOD int64_t lanes() const { return vectors * kLanes; }
+  static int64_t blocks(int64_t outputs) { return divide_up(outputs, kMaxLanes); }
+};
+
+// (B^T d B)[p][c] of a tile for all channels, at v[p * plane + c / kPanel * panel + c % kPanel]; the channels that pad
+// the last panel are 0.
+void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane, int64_t panel);
+
+// (A dy A^T)[p] of a tile for the outputs of a block, at to[p * plane + lane], idle lanes 0. Adds the 4 x 4 values of
+// each output to output_sum[lane], too.
+void transform_gradient_tile(const TiledImages& grad, int64_t tile, const LaneBlock& block, float* to, int64_t plane,
+                             float* output_sum);
+
+// y of a tile for the outputs of a block, from m[p * plane + lane].
+void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block, const float* m, int64_t plane);
+
+// A weight (o, c, ky, kx), wherever it lies.
+struct WeightTaps {
+  const float* data;
+  int64_t channels;                                // C
+  int64_t stride_o, stride_c, stride_y, stride_x;  // elements
+};
+
+constexpr int kTaps = 9;
+constexpr int64_t kTurnedChannel = kTaps * kMaxLanes;  // floats
+
+// The taps of channels [begin, end) for a block: [channels][kTaps][kMaxLanes], idle lanes 0, and so are channels from
+// the weight's last one on.
+void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned);
+
+// U of a block at the six points p = 6 * row + x, (G g G^T)[p] at u[x * plane + c * lanes + lane].
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u, int64_t plane);
+
+// The reverse, G^T u G: adds the part of the six points of a row, laid out as above, to the turned taps; row 0 sets
+// them.
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
+                                float* turned);
+
+// Turned taps of channels [0, channels) into (or, if `add`, added to) grad_weight [O, channels, 3, 3], dense.
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
+                            float* grad_weight);
+
+}  // namespace unet_fast::UNET_FAST_ISA

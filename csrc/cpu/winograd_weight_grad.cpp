@@ -1,0 +1,230 @@
+// The gradient of the weight in Winograd's domain: for each point p, dU[p] = V[p]^T (A dy A^T)[p], and
+// dW = G^T dU G, because y = A^T [ sum of U * V ] A and U = G W G^T.
+//
+// By tiles: a task takes a chunk of tiles, a block of them at a time, and adds to a dU of its own; its dW is a partial
+// sum, and the partial sums of all chunks are added in their order.
+//
+// By outputs: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and
+// computes its dU. Where there are more tiles than that, dW is added up.
+//
+// The chunks depend on the shape alone, and so do the sums.
+#include "cpu/item_product.h"
+#include "cpu/winograd.h"
+#include "cpu/winograd_tiles.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+namespace {
+
+struct Problem {
+  TiledImages in, grad;
+  int64_t blocks;      // of outputs
+  int64_t channels;    // padded
+  float* grad_weight;  // [O, C, 3, 3]
+  float* grad_bias;    // [O]
+
+  explicit Problem(const ConvReluWeightGradArgs& args)
+      : in{.data = static_cast<const float*>(args.x),
+           .gate = nullptr,
+           .height = args.height,
+           .width = args.width,
+           .channels = args.in_channels,
+           .padding = 0,
+           .grid = grid_of(args)},
+        grad{.data = static_cast<const float*>(args.grad),
+             .gate = static_cast<const float*>(args.gate),
+             .height = args.height - 2,
+             .width = args.width - 2,
+             .channels = args.out_channels,
+             .padding = 0,
+             .grid = grid_of(args)},
+        blocks(LaneBlock::blocks(args.out_channels)),
+        channels(padded_channels(args.in_channels)),
+        grad_weight(static_cast<float*>(args.grad_weight)),
+        grad_bias(static_cast<float*>(args.grad_bias)) {}
+
+  static TileGrid grid_of(const ConvReluWeightGradArgs& args) { return {args.images, args.height - 2, args.width - 2}; }
+
+  int64_t weights() const { return grad.channels * in.channels * kTaps; }
+  int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
+  static int64_t y_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
+  int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
+
+  // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
+  void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
+    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+  }
+
+  // The same in the transformed gradient of one block of outputs.
+  void transform_gradient(const LaneBlock& block, int64_t first, int64_t tiles, float* y, float* bias_sum) const {
+    for (int64_t t = 0; t < tiles; ++t) {
+      transform_gradient_tile(grad, first + t, block, y + t * block.lanes(), y_plane(tiles), bias_sum + block.first);
+    }
+  }
+
+  // Adds V^T Y at point p to u, panel by panel.
+  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
+                const float* y, float* u) const {
+    for (int64_t c = 0; c < channels; c += kPanel) {
+      product.run({
+          .a = v + p * v_plane(tiles) + c * tiles,
+          .a_row = 0,
+          .a_item = 1,
+          .a_step = kPanel,
+          .b = y + p * y_plane(tiles),
+          .rows = 1,
+          .depth = tiles,
+          .bias = nullptr,
+          .relu = false,
+          .sum = u + c * block.lanes(),
+          .sum_item = block.lanes(),
+      });
+    }
+  }
+};
+
+// ---- by tiles
+
+struct ByTiles {
+  int64_t chunks, tiles;                 // of all tiles; of a block of tiles, at most
+  int64_t weight_floats, sum_floats;     // the partial sums of a chunk: of the weight; and of the bias behind them
+  int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
+  int64_t w_floats;                      // one block of outputs; dU of all outputs; turned dW of one block
+  explicit ByTiles(const Problem& problem) {
+    constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
+    const int64_t count = problem.in.grid.count();
+    chunks = larger(1, smaller(count / kMinTiles, kMaxChunks));
+    tiles = smaller(kBlockTiles, count);
+    weight_floats = whole_lines(problem.weights());
+    sum_floats = weight_floats + problem.blocks * kMaxLanes;
+    v_floats = kPoints * problem.v_plane(tiles);
+    y_floats = kPoints * problem.y_plane(tiles);
+    u_floats = problem.blocks * kPoints * problem.u_plane();
+    w_floats = problem.channels * kTurnedChannel;
+  }
+  int64_t worker_floats() const { return v_floats + y_floats + u_floats + w_floats; }
+};
+
+// The partial sums of tiles [begin, end).
+void sum_chunk(const Problem& problem, const ByTiles& plan, int64_t begin, int64_t end, float* memory, float* sums) {
+  float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
+  float* const bias_sum = sums + plan.weight_floats;
+  memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
+  memset(u, 0, plan.u_floats * sizeof(float));
+  const Pieces pieces(end - begin, plan.tiles);
+  for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
+    const int64_t first = begin + pieces.begin(piece), tiles = begin + pieces.begin(piece + 1) - first;
+    for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
+    for (int64_t b = 0; b < problem.blocks; ++b) {
+      const LaneBlock block(b, problem.grad.channels);
+      const ItemProduct product(Use::gradient, block.vectors, kPanel);
+      problem.transform_gradient(block, first, tiles, y, bias_sum);
+      for (int p = 0; p < kPoints; ++p) {
+        problem.multiply(product, block, tiles, p, v, y, u + (b * kPoints + p) * problem.u_plane());
+      }
+    }
+  }
+  for (int64_t b = 0; b < problem.blocks; ++b) {
+    const LaneBlock block(b, problem.grad.channels);
+    for (int row = 0; row < kTileIn; ++row) {
+      transform_weight_gradients(u + (b * kPoints + row * kTileIn) * problem.u_plane(), problem.u_plane(), block,
+                                 problem.in.channels, row, w);
+    }
+    write_weight_gradients(w, block, problem.in.channels, false, sums);
+  }
+}
+
+void run_by_tiles(const Problem& problem, float* workspace, const Threads& threads) {
+  const ByTiles plan(problem);
+  const Pieces chunks(problem.in.grid.count(), divide_up(problem.in.grid.count(), plan.chunks));
+  float* const sums = workspace + threads.count * plan.worker_floats();
+  parallel_tasks(threads, chunks.pieces, [&](int64_t chunk, int64_t worker) {
+    sum_chunk(problem, plan, chunks.begin(chunk), chunks.begin(chunk + 1), workspace + worker * plan.worker_floats(),
+              sums + chunk * plan.sum_floats);
+  });
+  const auto add_chunks = [&](int64_t i) {
+    float sum = sums[i];
+    for (int64_t chunk = 1; chunk < chunks.pieces; ++chunk) sum += sums[chunk * plan.sum_floats + i];
+    return sum;
+  };
+  parallel_for(threads, problem.weights(), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) problem.grad_weight[i] = add_chunks(i);
+  });
+  for (int64_t o = 0; o < problem.grad.channels; ++o) {
+    problem.grad_bias[o] = add_chunks(plan.weight_floats + o);
+  }
+}
+
+// ---- by outputs
+
+struct ByOutputs {
+  int64_t tiles;                         // whose V exists at a time, at most
+  int64_t v_floats;                      // V of all
+  int64_t y_floats, u_floats, w_floats;  // of a worker, for a block of outputs: transformed gradient, dU at six points,
+                                         // turned dW
+  explicit ByOutputs(const Problem& problem) {
+    constexpr int64_t kMostV = 5 << 20;  // floats
+    tiles = smaller(larger(56, kMostV / (kPoints * problem.channels)), problem.in.grid.count());
+    v_floats = kPoints * problem.v_plane(tiles);
+    y_floats = kPoints * problem.y_plane(tiles);
+    u_floats = kTileIn * problem.u_plane();
+    w_floats = problem.channels * kTurnedChannel;
+  }
+  int64_t worker_floats() const { return y_floats + u_floats + w_floats; }
+};
+
+// One block of outputs over tiles [first, first + tiles), whose V is given.
+void sum_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
+               const float* v, float* memory, float* bias_sum) {
+  float *const y = memory, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
+  const ItemProduct product(Use::gradient, block.vectors, kPanel);
+  problem.transform_gradient(block, first, tiles, y, bias_sum);
+  for (int row = 0; row < kTileIn; ++row) {
+    memset(u, 0, plan.u_floats * sizeof(float));
+    for (int x = 0; x < kTileIn; ++x) {
+      problem.multiply(product, block, tiles, row * kTileIn + x, v, y, u + x * problem.u_plane());
+    }
+    transform_weight_gradients(u, problem.u_plane(), block, problem.in.channels, row, w);
+  }
+  write_weight_gradients(w, block, problem.in.channels, first > 0, problem.grad_weight);
+}
+
+void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
+  const ByOutputs plan(problem);
+  float *const bias_sum = workspace, *const v = bias_sum + problem.blocks * kMaxLanes;
+  memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
+  const Pieces chunks(problem.in.grid.count(), plan.tiles);
+  for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
+    const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
+    parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
+    });
+    parallel_tasks(threads, problem.blocks, [&](int64_t task, int64_t worker) {
+      sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v,
+                v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
+    });
+  }
+  memcpy(problem.grad_bias, bias_sum, problem.grad.channels * sizeof(float));
+}
+
+}  // namespace
+
+int64_t winograd_weight_grad_workspace(const ConvReluWeightGradArgs& args, ConvPath path, int threads) {
+  const Problem problem(args);
+  if (path == ConvPath::by_tiles) {
+    const ByTiles plan(problem);
+    return threads * plan.worker_floats() + plan.chunks * plan.sum_floats;
+  }
+  const ByOutputs plan(problem);
+  return problem.blocks * kMaxLanes + plan.v_floats + threads * plan.worker_floats();
+}
+
+void winograd_weight_grad(const ConvReluWeightGradArgs& args, ConvPath path, const Threads& threads) {
+  const Problem problem(args);
+  if (path == ConvPath::by_tiles) {
+    run_by_tiles(problem, args.workspace, threads);
+  } else {
+    run_by_outputs(problem, args.workspace, threads);
+  }
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA

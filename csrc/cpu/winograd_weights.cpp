@@ -1,0 +1,145 @@
+// Transforms of weights, vector by vector of outputs. In memory the taps of a channel or the channels of a tap are
+// neighbours, not the outputs, so weights are first turned around.
+#include "cpu/transpose.h"
+#include "cpu/winograd_tiles.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+namespace {
+
+constexpr int kSide = 3;  // taps along each axis
+
+// to[column * to_stride + row] = from[row * from_stride + column]; rows beyond `rows` are 0 up to a whole vector.
+void turn(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to, int64_t to_stride) {
+  for (int64_t row = 0; row < rows; row += kLanes) {
+    for (int64_t column = 0; column < columns; column += kLanes) {
+      const int64_t width = smaller(kLanes, columns - column), height = smaller(kLanes, rows - row);
+      const float* corner = from + row * from_stride + column;
+      Vector square[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) square[i] = i < height ? load_lanes(corner + i * from_stride, width) : Vector{};
+      transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        if (i < width) store(to + (column + i) * to_stride + row, square[i]);
+      }
+    }
+  }
+}
+
+// [end - begin][taps][kMaxLanes] where the taps of a channel are dense and so are the channels: the memory of a
+// parameter, forwards.
+bool dense_channels(const WeightTaps& weight) {
+  return weight.stride_x == 1 && weight.stride_y == kSide && weight.stride_c == kTaps;
+}
+
+// The same memory with outputs and channels exchanged, kernel rotated: the gradient of x.
+bool dense_outputs(const WeightTaps& weight) {
+  return weight.stride_x == -1 && weight.stride_y == -kSide && weight.stride_o == kTaps;
+}
+
+template <int kRow>
+void transform_row(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane) {
+  for (int64_t c = 0; c < channels; ++c) {
+#pragma GCC unroll 2
+    for (int64_t lane = 0; lane < kMaxLanes; lane += kLanes) {
+      if (lane >= block.lanes()) break;
+      const float* taps = turned + c * kTurnedChannel + lane;
+      Vector row[kSide], points[kTileIn];
+#pragma GCC unroll 3
+      for (int x = 0; x < kSide; ++x) {
+        const Vector column[kSide] = {load(taps + x * kMaxLanes), load(taps + (kSide + x) * kMaxLanes),
+                                      load(taps + (2 * kSide + x) * kMaxLanes)};
+        Vector transformed[kTileIn];
+        transform_weight(column, transformed);
+        row[x] = transformed[kRow];
+      }
+      transform_weight(row, points);
+#pragma GCC unroll 6
+      for (int x = 0; x < kTileIn; ++x) store(u + x * plane + c * block.lanes() + lane, points[x]);
+    }
+  }
+}
+
+}  // namespace
+
+void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned) {
+  if (end > weight.channels) {
+    memset(turned + (weight.channels - begin) * kTurnedChannel, 0,
+           (end - weight.channels) * kTurnedChannel * sizeof(float));
+    end = weight.channels;
+  }
+  const float* data = weight.data + block.first * weight.stride_o;
+  if (dense_channels(weight)) {
+    turn(data + begin * kTaps, weight.stride_o, block.count, (end - begin) * kTaps, turned, kMaxLanes);
+    return;
+  }
+  for (int64_t c = begin; c < end; ++c, turned += kTurnedChannel) {
+    const float* channel = data + c * weight.stride_c;
+    if (dense_outputs(weight)) {
+      // From the last tap, which comes first in memory, to the first.
+      turn(channel - (kTaps - 1), kTaps, block.count, kTaps, turned + (kTaps - 1) * kMaxLanes, -kMaxLanes);
+      continue;
+    }
+    for (int tap = 0; tap < kTaps; ++tap) {
+      const float* from = channel + tap / kSide * weight.stride_y + tap % kSide * weight.stride_x;
+      for (int64_t lane = 0; lane < block.lanes(); ++lane) {
+        turned[tap * kMaxLanes + lane] = lane < block.count ? from[lane * weight.stride_o] : 0.0f;
+      }
+    }
+  }
+}
+
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u,
+                       int64_t plane) {
+  switch (row) {
+    case 0: return transform_row<0>(turned, block, channels, u, plane);
+    case 1: return transform_row<1>(turned, block, channels, u, plane);
+    case 2: return transform_row<2>(turned, block, channels, u, plane);
+    case 3: return transform_row<3>(turned, block, channels, u, plane);
+    case 4: return transform_row<4>(turned, block, channels, u, plane);
+    default: return transform_row<5>(turned, block, channels, u, plane);
+  }
+}
+
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
+                                float* turned) {
+  const float* const factors = kG[row];
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
+      float* const taps = turned + c * kTurnedChannel + lane;
+      Vector points[kTileIn], part[kSide];
+#pragma GCC unroll 6
+      for (int x = 0; x < kTileIn; ++x) points[x] = load(u + x * plane + c * block.lanes() + lane);
+      transform_weight_gradient(points, part);
+#pragma GCC unroll 3
+      for (int y = 0; y < kSide; ++y) {
+#pragma GCC unroll 3
+        for (int x = 0; x < kSide; ++x) {
+          float* const tap = taps + (y * kSide + x) * kMaxLanes;
+          store(tap, factors[y] * part[x] + (row == 0 ? Vector{} : load(tap)));
+        }
+      }
+    }
+  }
+}
+
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
+                            float* grad_weight) {
+  constexpr int64_t kRun = 16 * kTaps;  // taps that are turned in one go
+  alignas(64) float rows[kMaxLanes][kRun];
+  const int64_t count = channels * kTaps;
+  for (int64_t begin = 0; begin < count; begin += kRun) {
+    const int64_t run = smaller(kRun, count - begin);
+    turn(turned + begin * kMaxLanes, kMaxLanes, run, block.count, rows[0], kRun);
+    for (int64_t lane = 0; lane < block.count; ++lane) {
+      float* const to = grad_weight + (block.first + lane) * count + begin;
+      if (add) {
+        for (int64_t i = 0; i < run; ++i) to[i] += rows[lane][i];
+      } else {
+        memcpy(to, rows[lane], run * sizeof(float));
+      }
+    }
+  }
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA

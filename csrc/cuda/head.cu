@@ -1,0 +1,82 @@
+// head on CUDA without tensor cores: a matrix product of pixels and classes.
+#include "ops/head.h"
+
+#include "cuda/gathered_product.cuh"
+
+namespace unet_fast {
+namespace {
+
+// rows: pixels   columns: classes   k: channels
+template <class T>
+struct Head {
+  static constexpr bool kNeighbouringRows = false;
+  HeadArgs args;
+  int64_t rows, columns;
+
+  explicit Head(const HeadArgs& args)
+      : args(args), rows(args.images * args.height * args.width), columns(args.classes) {}
+
+  using Row = int64_t;
+  UNET_FAST_METHOD int64_t first(int64_t chunk) const { return chunk * args.channels; }
+  UNET_FAST_METHOD Row row(int64_t pixel) const { return pixel; }
+  UNET_FAST_METHOD float a(Row pixel, int64_t c) const {
+    return to_float(static_cast<const T*>(args.x)[pixel * args.channels + c]);
+  }
+  UNET_FAST_METHOD float b(int64_t c, int64_t k) const {
+    return to_float(static_cast<const T*>(args.weight)[k * args.weight_stride_k + c * args.weight_stride_c]);
+  }
+  UNET_FAST_METHOD void write(int64_t pixel, int64_t k, int64_t, float sum) const {
+    if (args.bias) sum += to_float(static_cast<const T*>(args.bias)[k]);
+    static_cast<T*>(args.y)[pixel * columns + k] = from_float<T>(sum);
+  }
+};
+
+// rows: channels, and a last one whose factor is 1 and gives the bias   columns: classes   k: pixels
+template <class T>
+struct WeightGrad : ChunkedSum {
+  static constexpr bool kNeighbouringRows = true;
+  HeadWeightGradArgs args;
+
+  explicit WeightGrad(const HeadWeightGradArgs& args)
+      : ChunkedSum(args.channels + 1, args.classes, args.images * args.height * args.width, args.workspace),
+        args(args) {}
+
+  using Row = int64_t;
+  UNET_FAST_METHOD Row row(int64_t c) const { return c; }
+  UNET_FAST_METHOD float a(Row c, int64_t pixel) const {
+    if (c == rows - 1) return 1;
+    return to_float(static_cast<const T*>(args.x)[pixel * args.channels + c]);
+  }
+  UNET_FAST_METHOD float b(int64_t pixel, int64_t k) const {
+    return to_float(static_cast<const T*>(args.grad)[pixel * columns + k]);
+  }
+  UNET_FAST_METHOD void finish(int64_t c, int64_t k) const {
+    const T sum = from_float<T>(total(c, k));
+    if (c == rows - 1) {
+      static_cast<T*>(args.grad_bias)[k] = sum;
+    } else {
+      static_cast<T*>(args.grad_weight)[k * args.channels + c] = sum;
+    }
+  }
+};
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+const char* head_cuda(const HeadArgs& args, const Stream& stream) {
+  const char* error = nullptr;
+  visit_float_type(args.dtype, [&](auto type) { error = launch_product(Head<decltype(type)>(args), 1, stream); });
+  return error;
+}
+
+int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs& args) { return WeightGrad<float>(args).workspace(); }
+
+const char* head_weight_grad_cuda(const HeadWeightGradArgs& args, const Stream& stream) {
+  const char* error = nullptr;
+  visit_float_type(args.dtype,
+                   [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
+  return error;
+}
+
+}  // namespace unet_fast

@@ -1,0 +1,53 @@
+// head: 1x1 convolution to the classes (the "conv 1x1" of figure 1). Its data gradient is the same operator with the
+// roles of channels and classes exchanged.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/parallel.h"
+#include "core/stream.h"
+
+namespace unet_fast {
+
+struct HeadArgs {
+  const void* x;            // [N, H, W, C] dense
+  DType dtype;              // of all tensors: bfloat16 or float32; sums are float32
+  int64_t images;           // N
+  int64_t height;           // H, pixels
+  int64_t width;            // W, pixels
+  int64_t channels;         // C
+  int64_t classes;          // K
+  const void* weight;       // (k, c), read through the strides below
+  int64_t weight_stride_k;  // elements
+  int64_t weight_stride_c;  // elements
+  const void* bias;         // [K] dense or null (0)
+  void* y;                  // [N, H, W, K] dense
+  float* workspace;         // CPU: head_cpu_workspace floats; CUDA: unused
+};
+
+struct HeadWeightGradArgs {
+  const void* grad;   // [N, H, W, K] dense, gradient of y
+  const void* x;      // [N, H, W, C] dense
+  DType dtype;        // of all tensors: bfloat16 or float32; sums are float32
+  int64_t images;     // N
+  int64_t height;     // H, pixels
+  int64_t width;      // W, pixels
+  int64_t channels;   // C
+  int64_t classes;    // K
+  void* grad_weight;  // [K, C] dense
+  void* grad_bias;    // [K] dense
+  float* workspace;   // head_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
+};
+
+int64_t head_cpu_workspace(const HeadArgs& args, const Threads& threads);
+int64_t head_weight_grad_cpu_workspace(const HeadWeightGradArgs& args, const Threads& threads);
+int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs& args);
+
+void head_cpu(const HeadArgs& args, const Threads& threads);
+void head_weight_grad_cpu(const HeadWeightGradArgs& args, const Threads& threads);
+
+const char* head_cuda(const HeadArgs& args, const Stream& stream);
+const char* head_weight_grad_cuda(const HeadWeightGradArgs& args, const Stream& stream);
+
+}  // namespace unet_fast

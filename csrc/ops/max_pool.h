@@ -1,0 +1,40 @@
+// max_pool: maximum of 2x2 pixels, stride 2 (the "max pool 2x2" of figure 1). No index is stored: the gradient goes to
+// the first maximum in scan order, found again by comparison.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/parallel.h"
+#include "core/stream.h"
+
+namespace unet_fast {
+
+struct MaxPoolArgs {
+  const void* x;     // [N, H, W, C] dense
+  DType dtype;       // of all tensors: bfloat16 or float32
+  int64_t images;    // N
+  int64_t height;    // H, pixels, even
+  int64_t width;     // W, pixels, even
+  int64_t channels;  // C
+  void* y;           // [N, H / 2, W / 2, C] dense
+};
+
+struct MaxPoolBackwardArgs {
+  const void* grad;  // [N, H / 2, W / 2, C] dense, gradient of y
+  const void* x;     // [N, H, W, C] dense
+  DType dtype;       // of all tensors: bfloat16 or float32
+  int64_t images;    // N
+  int64_t height;    // H, pixels, even
+  int64_t width;     // W, pixels, even
+  int64_t channels;  // C
+  void* grad_x;      // [N, H, W, C] dense
+};
+
+void max_pool_cpu(const MaxPoolArgs& args, const Threads& threads);
+void max_pool_backward_cpu(const MaxPoolBackwardArgs& args, const Threads& threads);
+
+const char* max_pool_cuda(const MaxPoolArgs& args, const Stream& stream);
+const char* max_pool_backward_cuda(const MaxPoolBackwardArgs& args, const Stream& stream);
+
+}  // namespace unet_fast

@@ -1,0 +1,82 @@
+"""The network: its size, its shapes, its two backends."""
+
+import pytest
+import torch
+
+from unet_fast.model import UNet
+
+
+@pytest.mark.parametrize(("variant", "count"), [("paper", 31_030_658), ("release2015", 31_100_354)])
+def test_parameters(variant, count):
+    assert sum(p.numel() for p in UNet(variant=variant).parameters()) == count
+
+
+def test_initial_weights_keep_the_variance():
+    torch.manual_seed(0)
+    weight = UNet().contracting[3]["conv2"].weight
+    assert weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
+    assert all(p.eq(0).all() for name, p in UNet(base=2).named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_shapes(backend):
+    net = UNet(channels=3, classes=5, base=2, backend=backend)
+    assert net(torch.rand(2, 3, 188, 204)).shape == (2, 5, 4, 20)
+    shallow = UNet(base=2, depth=1, backend=backend)
+    assert shallow(torch.rand(1, 1, 18, 30)).shape == (1, 2, 2, 14)
+
+
+@pytest.mark.parametrize("variant", ["paper", "release2015"])
+def test_backends_agree_in_values_and_gradients(device, variant, generator):
+    torch.manual_seed(0)
+    net = UNet(channels=2, classes=3, base=5, variant=variant, dropout=0.0).to(device)
+    twin = UNet(channels=2, classes=3, base=5, variant=variant, dropout=0.0, backend="torch").to(device)
+    twin.load_state_dict(net.state_dict())
+    twin.double()
+    image = torch.rand(2, 2, 220, 204, generator=generator).to(device)
+    scores, expected = net(image), twin(image.double())
+    assert (scores - expected).norm() <= 5e-6 * expected.norm()
+    direction = torch.randn(scores.shape, generator=generator).to(device)
+    scores.backward(direction)
+    expected.backward(direction.double())
+    for (name, ours), theirs in zip(net.named_parameters(), twin.parameters(), strict=True):
+        assert (ours.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm(), name
+
+
+def test_bfloat16_follows_float32(generator):
+    net = UNet(base=4, dropout=0.0)
+    image = torch.rand(1, 1, 188, 188, generator=generator)
+    scores, expected = net(image.bfloat16()), net(image)
+    assert scores.dtype == torch.bfloat16
+    assert (scores - expected).norm() <= 0.05 * expected.norm()
+
+
+def test_dropout_only_in_training(generator):
+    net = UNet(base=4)
+    image = torch.rand(1, 1, 188, 188, generator=generator)
+    assert not torch.equal(net(image), net(image))
+    net.eval()
+    assert torch.equal(net(image), net(image))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": 0}, "channels: wanted at least 1, got 0"),
+        ({"classes": 1}, "classes: wanted at least 2, got 1"),
+        ({"variant": "2016"}, "variant: wanted paper or release2015, got 2016"),
+        ({"backend": "jax"}, "backend: wanted native or torch, got jax"),
+        ({"dropout": 1.0}, r"dropout: wanted a probability in \[0, 1\), got 1.0"),
+    ],
+)
+def test_construction_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**({"base": 2} | arguments))
+
+
+def test_input_errors():
+    net = UNet(base=2)
+    with pytest.raises(ValueError, match=r"image: wanted shape \[N, 1, H, W\], got \[1, 3, 572, 572\]"):
+        net(torch.zeros(1, 3, 572, 572))
+    with pytest.raises(ValueError, match=r"got 570; the nearest is 556 or 572"):
+        net(torch.zeros(1, 1, 572, 570))

@@ -1,0 +1,150 @@
+"""The U-Net, figure 1 of the paper, read from top to bottom."""
+
+from collections import OrderedDict
+from types import ModuleType
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unet_fast import geometry, ops, reference
+
+Variant = Literal["paper", "release2015"]
+Backend = Literal["native", "torch"]
+_BACKENDS: dict[str, ModuleType] = {"native": ops, "torch": reference}
+
+
+class _Convolution(nn.Module):
+    """Weight and bias of one convolution, drawn from N(0, 2/N), N = incoming connections of a unit (section 3)."""
+
+    def __init__(self, shape: tuple[int, int, int, int], outputs: int, fan_in: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape).normal_(std=(2 / fan_in) ** 0.5))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+
+def _conv3x3(inputs: int, outputs: int) -> _Convolution:
+    return _Convolution((outputs, inputs, 3, 3), outputs, fan_in=9 * inputs)
+
+
+def _up_conv2x2(inputs: int, outputs: int) -> _Convolution:
+    # With stride 2 and a 2x2 kernel each output pixel sees one input pixel.
+    return _Convolution((inputs, outputs, 2, 2), outputs, fan_in=inputs)
+
+
+def _head1x1(inputs: int, outputs: int) -> _Convolution:
+    return _Convolution((outputs, inputs, 1, 1), outputs, fan_in=inputs)
+
+
+def _block(inputs: int, outputs: int) -> nn.ModuleDict:
+    return nn.ModuleDict(OrderedDict(conv1=_conv3x3(inputs, outputs), conv2=_conv3x3(outputs, outputs)))
+
+
+def _crop_centre(x: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    y, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., y : y + height, left : left + width]
+
+
+class UNet(nn.Module):
+    """The network of the paper: valid 3x3 convolutions, skips cropped and concatenated, a map of class scores.
+
+    Args:
+        channels: of the image, default 1.
+        classes: of the result, default 2 (background and cell).
+        base: feature channels of the first level, 64 in the paper; each level doubles them.
+        depth: levels of the contracting path, 4 in the paper.
+        variant: "paper", or "release2015" for the network of the authors' released Caffe model: ReLU after each
+            up-convolution, and a last up-convolution that keeps its channels.
+        backend: "native" for this package's operators, "torch" for the same in plain PyTorch. Both share their
+            parameters; `model.backend` may be changed at any time.
+        dropout: probability at the end of the contracting path (after its last two blocks), 0.5 in the released model.
+
+    Shape:
+        [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores before the softmax. Legal sides are 16k + 60 from
+        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16) is the dtype computed in;
+        parameters stay float32.
+
+    Raises:
+        ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
+            ones).
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 2,
+        base: int = 64,
+        depth: int = 4,
+        variant: Variant = "paper",
+        backend: Backend = "native",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("channels", channels, 1),
+            ("classes", classes, 2),
+            ("base", base, 1),
+            ("depth", depth, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name}: wanted at least {least}, got {value}")
+        if variant not in ("paper", "release2015"):
+            raise ValueError(f"variant: wanted paper or release2015, got {variant}")
+        if backend not in _BACKENDS:
+            raise ValueError(f"backend: wanted native or torch, got {backend}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: wanted a probability in [0, 1), got {dropout}")
+        self.channels, self.classes, self.base, self.depth = channels, classes, base, depth
+        self.variant, self.backend, self.dropout = variant, backend, dropout
+
+        widths = [base * 2**level for level in range(depth + 1)]
+        self.contracting = nn.ModuleList(_block(a, b) for a, b in zip([channels, *widths], widths, strict=False))
+        self.up = nn.ModuleList()
+        self.expanding = nn.ModuleList()
+        for level in reversed(range(depth)):
+            up = widths[level + 1] if variant == "release2015" and level == 0 else widths[level]
+            self.up.append(_up_conv2x2(widths[level + 1], up))
+            self.expanding.append(_block(up + widths[level], widths[level]))
+        self.head = _head1x1(base, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Compute the class scores of an image; see the class for shapes."""
+        self._check(image)
+        op = _BACKENDS[self.backend]
+        x = image
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.contracting):
+            if level > 0:
+                skips.append(x)
+                x = op.max_pool(x)
+            x = self._convolve_twice(op, block, x)
+            if level >= self.depth - 1:
+                x = F.dropout(x, self.dropout, self.training)
+        for up, block in zip(self.up, self.expanding, strict=True):
+            x = op.up_conv(x, up.weight.to(x.dtype), up.bias.to(x.dtype))
+            if self.variant == "release2015":
+                x = F.relu(x)
+            x = torch.cat([x, _crop_centre(skips.pop(), like=x)], dim=1)
+            x = self._convolve_twice(op, block, x)
+        scores: Tensor = op.head(x, self.head.weight.to(x.dtype), self.head.bias.to(x.dtype))
+        return scores
+
+    @staticmethod
+    def _convolve_twice(op: ModuleType, block: nn.Module, x: Tensor) -> Tensor:
+        assert isinstance(block, nn.ModuleDict)
+        for conv in (block["conv1"], block["conv2"]):
+            x = op.conv_relu(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype))
+        return x
+
+    def _check(self, image: Tensor) -> None:
+        if image.dim() != 4 or image.shape[1] != self.channels:
+            raise ValueError(f"image: wanted shape [N, {self.channels}, H, W], got {list(image.shape)}")
+        for side in image.shape[-2:]:
+            geometry.check_side(side, "image", self.depth)
+
+    def extra_repr(self) -> str:
+        """Return what the network was built with."""
+        names = ("channels", "classes", "base", "depth", "variant", "backend", "dropout")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

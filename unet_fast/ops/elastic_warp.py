@@ -1,0 +1,166 @@
+"""Augment images and their labels: crop, flip, rotate, scale, shift, deform elastically and change grey values."""
+
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from unet_fast.ops._native import _C, register, stream
+
+Labels = TypeVar("Labels", Tensor, None)
+
+
+class Warp(NamedTuple):
+    """What `elastic_warp` does to a batch of B samples.
+
+    Pixel p = (y, x) of a sample's crop reads the image at origin + A p + t + u(p), where u is the displacement field.
+
+    Attributes:
+        source: [B] int64, index of the image that the sample is taken from.
+        origin: [B, 2] int64, (y, x) of the crop's corner in image pixels; may lie outside the image.
+        affine: [B, 2, 3] float32, (A | t): pixel of the crop -> pixels from the crop's corner. Holds flips, rotation,
+            scale and shift about the crop's centre; rows (1, 0, 0) and (0, 1, 0) are the identity.
+        displacement: [B, 2, 3, 3] float32, (dy, dx) in pixels at the corners, edge middles and centre of the crop; a
+            cubic B-spline interpolates them. 0 is the identity.
+        gain: [B, C] or [B, 1] (all channels alike) float32, multiplies the grey value; 1 is the identity.
+        bias: [B, C] or [B, 1] float32, added to the grey value; 0 is the identity.
+    """
+
+    source: Tensor
+    origin: Tensor
+    affine: Tensor
+    displacement: Tensor
+    gain: Tensor
+    bias: Tensor
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Warp":
+        """Return the warp on another device."""
+        return Warp(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
+
+
+def elastic_warp(
+    image: Tensor,
+    labels: Labels,
+    warp: Warp,
+    size: int | tuple[int, int],
+    *,
+    order: Literal["bilinear", "cubic"] = "bilinear",
+    dtype: torch.dtype = torch.float32,
+    scale: Tensor | None = None,
+    offset: Tensor | None = None,
+    labels_margin: int = 0,
+) -> tuple[Tensor, Labels]:
+    """Cut a warped crop per sample out of images and labels, in one pass.
+
+    The displacement field is the paper's: values on a 3x3 grid, interpolated per pixel by a cubic B-spline with mirror
+    boundary. What lies outside the image is its mirror image (no edge repeat), reflected as often as needed. Identity
+    parameters return the input bit for bit, and all devices return the same bits. Not differentiable.
+
+    Args:
+        image: [N, C, H, W], uint8, uint16, bfloat16 or float32, any strides.
+        labels: [N, H, W], uint8, uint16, uint32, int32, int64 or bool, any strides; or None. Read at the nearest pixel
+            of the same coordinates, ties upwards (floor(s + 0.5)).
+        warp: parameters of the B samples, on the device of the image.
+        size: of the crop in pixels, one number or (h, w).
+        order: interpolation of the image: "bilinear" (default) or "cubic" (cubic convolution, Keys 1981, a = -0.5).
+        dtype: of the resulting image, float32 (default) or bfloat16.
+        scale: [C] float32; None is 1. The result is gain * (scale * image + offset) + bias.
+        offset: [C] float32; None is 0.
+        labels_margin: pixels that the labels' crop is smaller on each side than the image's, default 0; 92 for the
+            paper's network, whose output lacks the border of its input.
+
+    Returns:
+        image [B, C, h, w] in channels_last memory, and labels [B, h - 2 margin, w - 2 margin] in their own dtype (None
+        where there were none).
+
+    Raises:
+        ValueError: an argument has the wrong shape, device or value. On CUDA `warp.source` is not looked at, which
+            would stall the stream: there the sample of an index out of range stays undefined.
+        TypeError: an argument has the wrong dtype.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if order not in {"bilinear", "cubic"}:
+        raise ValueError(f"elastic_warp: order: wanted bilinear or cubic, got {order}")
+    cubic = order == "cubic"
+    image, warped = torch.ops.unet_fast.elastic_warp(
+        image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype
+    )
+    return image, None if labels is None else warped
+
+
+def _empty(
+    image: Tensor,
+    labels: Tensor | None,
+    source: Tensor,
+    origin: Tensor,
+    affine: Tensor,
+    displacement: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    scale: Tensor | None,
+    offset: Tensor | None,
+    height: int,
+    width: int,
+    labels_margin: int,
+    cubic: bool,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    if height < 1 or width < 1:
+        raise ValueError(f"elastic_warp: size: wanted at least 1 pixel, got {(height, width)}")
+    inner = (height - 2 * labels_margin, width - 2 * labels_margin)
+    if labels_margin < 0 or min(inner) < 1:
+        raise ValueError(
+            f"elastic_warp: labels_margin: wanted 0 to {(min(height, width) - 1) // 2}, got {labels_margin}"
+        )
+    size = (source.shape[0], image.shape[1], height, width)
+    out = torch.empty(size, dtype=dtype, device=image.device, memory_format=torch.channels_last)
+    if labels is None:
+        return out, image.new_empty(0, dtype=torch.uint8)
+    return out, labels.new_empty((source.shape[0], *inner))
+
+
+def _elastic_warp(
+    image: Tensor,
+    labels: Tensor | None,
+    source: Tensor,
+    origin: Tensor,
+    affine: Tensor,
+    displacement: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    scale: Tensor | None,
+    offset: Tensor | None,
+    height: int,
+    width: int,
+    labels_margin: int,
+    cubic: bool,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    if gain.dim() == 2 and gain.shape[1] == 1:
+        gain = gain.expand(-1, image.shape[1])
+    if bias.dim() == 2 and bias.shape[1] == 1:
+        bias = bias.expand(-1, image.shape[1])
+    warp = (source, origin, affine, displacement, gain, bias)
+    out, out_labels = _empty(image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype)
+    _C.elastic_warp(
+        image,
+        labels,
+        *(tensor.contiguous() for tensor in warp),
+        scale,
+        offset,
+        cubic,
+        out,
+        None if labels is None else out_labels,
+        labels_margin,
+        stream(image),
+    )
+    return out, out_labels
+
+
+register(
+    "elastic_warp(Tensor image, Tensor? labels, Tensor source, Tensor origin, Tensor affine, Tensor displacement, "
+    "Tensor gain, Tensor bias, Tensor? scale, Tensor? offset, SymInt height, SymInt width, SymInt labels_margin, "
+    "bool cubic, ScalarType dtype) -> (Tensor, Tensor)",
+    _elastic_warp,
+    _empty,
+)

@@ -1,0 +1,73 @@
+"""2x2 maximum with stride 2: the way down in the network (figure 1 of the paper)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from unet_fast.ops._native import _C, register, stream
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """Take the maximum of every 2x2 pixels.
+
+    Differentiable once. No index is stored: the gradient goes to the first maximum in scan order (as in torch), which
+    is found again by comparison.
+
+    Args:
+        x: [N, C, H, W] with even H and W, float32 or bfloat16, any strides; channels_last is fastest (no copy).
+
+    Returns:
+        [N, C, H / 2, W / 2], dtype of x, in channels_last memory.
+
+    Raises:
+        ValueError: x has the wrong shape, such as an odd height or width.
+        TypeError: x has the wrong dtype.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _MaxPool.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.ops.unet_fast.max_pool(x)  # type: ignore[no-any-return]
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.ops.unet_fast.max_pool(x)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.unet_fast.max_pool_backward(grad, x)  # type: ignore[no-any-return]
+
+
+def _empty(x: Tensor) -> Tensor:
+    if x.dim() != 4:
+        raise ValueError(f"max_pool: x: wanted shape [N, C, H, W], got {list(x.shape)}")
+    size = (x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _max_pool(x: Tensor) -> Tensor:
+    y = _empty(x)
+    _C.max_pool(x.contiguous(memory_format=torch.channels_last), y, stream(x))
+    return y
+
+
+register("max_pool(Tensor x) -> Tensor", _max_pool, _empty)
+
+
+def _empty_backward(grad: Tensor, x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _max_pool_backward(grad: Tensor, x: Tensor) -> Tensor:
+    grad_x = _empty_backward(grad, x)
+    grad, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (grad, x))
+    _C.max_pool_backward(grad, x, grad_x, stream(x))
+    return grad_x
+
+
+register("max_pool_backward(Tensor grad, Tensor x) -> Tensor", _max_pool_backward, _empty_backward)
