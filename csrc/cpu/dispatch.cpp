@@ -1,9 +1,10 @@
 // Chooses the best instruction set at load and forwards each operator to it.
 #include "cpu/dispatch.h"
-#include "cpu/nearest_two_layout.h"
 
 #include <atomic>
 #include <cstring>
+
+#include "cpu/nearest_two_layout.h"
 
 namespace unet_fast {
 
