@@ -1,0 +1,126 @@
+// conv_relu and its gradients by Winograd's algorithm against the direct one, which test_conv_relu.cpp compares with a
+// plain loop; and the same bits for any number of threads.
+#include <optional>
+
+#include "check.h"
+#include "ops/conv_relu.h"
+#include "ops/conv_relu_weight_grad.h"
+
+namespace unet_fast::test {
+namespace {
+
+struct Shape {
+  int64_t images, channels, out_channels, height, width;
+};
+
+Buffer<float> random_values(int64_t count, Random& random) {
+  return Buffer<float>(count, [&](int64_t) { return random.uniform(-1, 1); });
+}
+
+std::string name_of(const Shape& shape) {
+  return text(shape.images, " x ", shape.channels, " -> ", shape.out_channels, ", ", shape.height, " x ", shape.width);
+}
+
+// run(device, algorithm) -> a buffer. `scale` is the size of the values.
+template <class Args, class Run>
+void agrees_with_direct(void (*cpu)(const Args&, const Threads&), double scale, const std::string& what,
+                        const Run& run) {
+  std::optional<Buffer<float>> one_thread;
+  on_every_cpu(cpu, [&](const Device<Args>& device) {
+    const Buffer<float> direct = run(device, ConvAlgorithm::direct);
+    Buffer<float> winograd = run(device, ConvAlgorithm::winograd);
+    check_all_close(winograd, direct, 0, 1e-5 * scale, device.name + ", " + what);
+    if (device.threads.count > 1) check(winograd == *one_thread, device.name + ", other bits, " + what);
+    one_thread.emplace(std::move(winograd));
+  });
+}
+
+// Forward; or as the data gradient: gated, with two pixels of zeros around, the kernel transposed and rotated.
+void convolution(const Shape& shape, bool data_gradient) {
+  Random random;
+  const int64_t padding = data_gradient ? 2 : 0, c = shape.channels, o = shape.out_channels;
+  const int64_t height = shape.height + 2 * padding - 2, width = shape.width + 2 * padding - 2;
+  const int64_t values = shape.images * shape.height * shape.width * c;
+  const Buffer<float> x = random_values(values, random), gate = random_values(values, random);
+  const Buffer<float> weight = random_values(9 * c * o, random), bias = random_values(o, random);
+  const auto run = [&](const Device<ConvReluArgs>& device, ConvAlgorithm algorithm) {
+    Buffer<float> y(shape.images * height * width * o);
+    ConvReluArgs args = {
+        .x = x.data(),
+        .gate = data_gradient ? gate.data() : nullptr,
+        .dtype = DType::float32,
+        .images = shape.images,
+        .height = shape.height,
+        .width = shape.width,
+        .in_channels = c,
+        .out_channels = o,
+        .padding = padding,
+        .weight = weight.data() + (data_gradient ? 8 : 0),
+        .weight_stride_o = data_gradient ? 9 : 9 * c,
+        .weight_stride_c = data_gradient ? 9 * o : 9,
+        .weight_stride_y = data_gradient ? -3 : 3,
+        .weight_stride_x = data_gradient ? -1 : 1,
+        .bias = data_gradient ? nullptr : bias.data(),
+        .relu = !data_gradient,
+        .y = y.data(),
+        .workspace = nullptr,
+        .algorithm = algorithm,
+    };
+    Buffer<float> workspace(conv_relu_cpu_workspace(args, device.threads));
+    args.workspace = workspace.data();
+    device.run(args);
+    return y;
+  };
+  agrees_with_direct(conv_relu_cpu, std::sqrt(9.0 * static_cast<double>(c)),
+                     name_of(shape) + (data_gradient ? " (data gradient)" : ""), run);
+}
+
+void weight_gradient(const Shape& shape) {
+  Random random;
+  const int64_t c = shape.channels, o = shape.out_channels, weights = 9 * c * o;
+  const int64_t pixels = shape.images * (shape.height - 2) * (shape.width - 2);
+  const Buffer<float> x = random_values(shape.images * shape.height * shape.width * c, random);
+  const Buffer<float> grad = random_values(pixels * o, random), gate = random_values(pixels * o, random);
+  const auto run = [&](const Device<ConvReluWeightGradArgs>& device, ConvAlgorithm algorithm) {
+    Buffer<float> gradients(weights + o);
+    ConvReluWeightGradArgs args = {
+        .x = x.data(),
+        .grad = grad.data(),
+        .gate = gate.data(),
+        .dtype = DType::float32,
+        .images = shape.images,
+        .height = shape.height,
+        .width = shape.width,
+        .in_channels = c,
+        .out_channels = o,
+        .grad_weight = gradients.data(),
+        .grad_bias = gradients.data() + weights,
+        .workspace = nullptr,
+        .algorithm = algorithm,
+    };
+    Buffer<float> workspace(conv_relu_weight_grad_cpu_workspace(args, device.threads));
+    args.workspace = workspace.data();
+    device.run(args);
+    return gradients;
+  };
+  agrees_with_direct(conv_relu_weight_grad_cpu, std::sqrt(static_cast<double>(pixels)),
+                     name_of(shape) + " (weight gradient)", run);
+}
+
+}  // namespace
+}  // namespace unet_fast::test
+
+int main() {
+  using namespace unet_fast::test;
+  // Tiles of 4 x 4 pixels whole and cut, more than a block of 28 or 56 of them, channels around panels of 16 and blocks
+  // of 8, 16 and 32, and a layer of the deep schedule.
+  const Shape shapes[] = {{1, 1, 1, 3, 3},    {2, 3, 5, 6, 9},   {1, 16, 16, 10, 10},
+                          {3, 17, 9, 12, 15}, {1, 20, 33, 7, 5}, {2, 5, 4, 50, 70},
+                          {1, 33, 66, 8, 4},  {0, 16, 16, 5, 5}, {1, 272, 256, 9, 6}};
+  for (const Shape& shape : shapes) {
+    convolution(shape, false);
+    convolution(shape, true);
+    weight_gradient(shape);
+  }
+  return report();
+}
