@@ -26,7 +26,7 @@ def layer(channels, out_channels, side):
 
 
 def channels_last(x, weight, bias):
-    return tuple(t.contiguous(memory_format=torch.channels_last) for t in (x, weight)) + (bias,)
+    return (*tuple(t.contiguous(memory_format=torch.channels_last) for t in (x, weight)), bias)
 
 
 def gflop(channels, out_channels, side):

@@ -33,7 +33,8 @@ def test_tiled_equals_whole(size, tile, generator):
     net, image = small_net(), torch.rand(1, *size, generator=generator)
     found = predict(net, image.numpy(), tile, probabilities=True)
     assert found.shape == (2, *size) and found.dtype == np.float32
-    np.testing.assert_allclose(found, whole_pass(net, image).numpy(), rtol=0, atol=2e-6)
+    # Tiles of different sizes may take different paths through the convolutions: equal but for their rounding.
+    np.testing.assert_allclose(found, whole_pass(net, image).numpy(), rtol=0, atol=1e-5)
 
 
 def test_tiled_equals_whole_in_float64(generator):
@@ -60,7 +61,7 @@ def test_normalises_integers_while_gathering(generator):
     normalization = Normalization("percentile")
     found = predict(net, image, probabilities=True, normalization=normalization)
     expected = predict(net, normalization.apply(image), probabilities=True)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_leaves_the_model_as_it_was(generator):

@@ -39,7 +39,7 @@ def bright_cells(count):
 
 
 def test_learns(tmp_path):
-    config = TrainConfig(base=8, tile=252, steps=80, lr=4e-3, border=1.0, dropout=0.0, validation=0.15)
+    config = TrainConfig(base=8, tile=252, steps=120, border=0.0, dropout=0.0, validation=0.15)
     trainer = Trainer(config, bright_cells(7), tmp_path)
     trainer.fit()
     losses = [row["loss"] for row in trainer.rows if "loss" in row]
@@ -70,10 +70,22 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     assert not torch.equal(weights(tmp_path / "a")["head.weight"], weights(tmp_path / "c")["head.weight"])
 
 
-def test_resume_equals_never_having_stopped(tmp_path):
-    assert main([*TINY, "--steps", "4", "--out", str(tmp_path / "whole")]) == 0
-    assert main([*TINY, "--steps", "2", "--out", str(tmp_path / "parts")]) == 0
-    assert main(["--resume", str(tmp_path / "parts"), "--steps", "4"]) == 0
+@pytest.mark.parametrize("preset", ["paper", "modern"])
+def test_resume_equals_never_having_stopped(tmp_path, monkeypatch, preset):
+    command = [*TINY, "--preset", preset, "--steps", "4"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    take_step = Trainer._train_step
+
+    def stop_after_two(trainer, total):
+        loss = take_step(trainer, total)
+        trainer.stopping = trainer.step == 2
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", stop_after_two)
+        assert main([*command, "--out", str(tmp_path / "parts")]) == 0
+    assert load_checkpoint(tmp_path / "parts" / "checkpoint_last.pt")["step"] == 2
+    assert main(["--resume", str(tmp_path / "parts")]) == 0
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert load_checkpoint(tmp_path / "parts" / "checkpoint_last.pt")["step"] == 4
 
