@@ -14,9 +14,7 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-int64_t workspace_floats(const Tensor& where, const ConvReluArgs& args) {
-  return where.device < 0 ? conv_relu_cpu_workspace(args, torch_threads()) : 0;
-}
+constexpr Workspace<ConvReluArgs> kWorkspace = {conv_relu_cpu_workspace, nullptr};
 
 // The weight's strides may be any.
 void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu, const std::string& algorithm,
@@ -40,7 +38,7 @@ void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool r
   check.dtype(y, "y", {x.dtype});
   check.device(y, "y", x, "x");
 
-  ConvReluArgs args = {
+  const ConvReluArgs args = {
       .x = x.data,
       .gate = nullptr,
       .dtype = x.dtype,
@@ -61,9 +59,7 @@ void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool r
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, x),
   };
-  const Workspace workspace(allocate, workspace_floats(x, args));
-  args.workspace = workspace.data();
-  run(x, stream, args, conv_relu_cpu, conv_relu_cuda);
+  run(x, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
 
 // `gate` is the operator's result where it had a ReLU.
@@ -92,7 +88,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
   // The kernel rotated by 180 degrees begins at its last tap and runs backwards.
   const int64_t last_tap = 2 * weight.stride[2] + 2 * weight.stride[3];
   const int64_t element = weight.dtype == DType::float32 ? sizeof(float) : sizeof(BFloat16);
-  ConvReluArgs args = {
+  const ConvReluArgs args = {
       .x = grad.data,
       .gate = gate ? gate->data : nullptr,
       .dtype = grad.dtype,
@@ -113,9 +109,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, grad),
   };
-  const Workspace workspace(allocate, workspace_floats(grad, args));
-  args.workspace = workspace.data();
-  run(grad, stream, args, conv_relu_cpu, conv_relu_cuda);
+  run(grad, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
 
 }  // namespace

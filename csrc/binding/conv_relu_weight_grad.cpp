@@ -41,7 +41,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
   check.contiguous(grad_bias, "grad_bias");
   check.device(grad_bias, "grad_bias", grad, "grad");
 
-  ConvReluWeightGradArgs args = {
+  const ConvReluWeightGradArgs args = {
       .x = x.data,
       .grad = grad.data,
       .gate = gate ? gate->data : nullptr,
@@ -56,10 +56,8 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, x),
   };
-  const Workspace workspace(allocate, x.device < 0 ? conv_relu_weight_grad_cpu_workspace(args, torch_threads())
-                                                   : conv_relu_weight_grad_cuda_workspace(args));
-  args.workspace = workspace.data();
-  run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda);
+  run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda,
+      {conv_relu_weight_grad_cpu_workspace, conv_relu_weight_grad_cuda_workspace}, allocate);
 }
 
 }  // namespace

@@ -33,11 +33,7 @@ void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const T
   check.device(bias, "bias", x, "x");
 }
 
-void run_head(HeadArgs args, const Tensor& where, const py::function& allocate, uintptr_t stream) {
-  const Workspace workspace(allocate, where.device < 0 ? head_cpu_workspace(args, torch_threads()) : 0);
-  args.workspace = workspace.data();
-  run(where, stream, args, head_cpu, head_cuda);
-}
+constexpr Workspace<HeadArgs> kWorkspace = {head_cpu_workspace, nullptr};
 
 void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const py::function& allocate,
           uintptr_t stream) {
@@ -59,7 +55,7 @@ void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tenso
       .y = y.data,
       .workspace = nullptr,
   };
-  run_head(args, x, allocate, stream);
+  run(x, stream, args, head_cpu, head_cuda, kWorkspace, allocate);
 }
 
 void head_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
@@ -80,7 +76,7 @@ void head_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad
       .y = grad_x.data,
       .workspace = nullptr,
   };
-  run_head(args, grad, allocate, stream);
+  run(grad, stream, args, head_cpu, head_cuda, kWorkspace, allocate);
 }
 
 void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,
@@ -88,7 +84,7 @@ void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_we
   const Check check("head_backward");
   check_tensors(check, x, grad_weight, grad);
   check_bias(check, grad_bias, x, grad_weight);
-  HeadWeightGradArgs args = {
+  const HeadWeightGradArgs args = {
       .grad = grad.data,
       .x = x.data,
       .dtype = x.dtype,
@@ -101,10 +97,8 @@ void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_we
       .grad_bias = grad_bias.data,
       .workspace = nullptr,
   };
-  const Workspace workspace(allocate, x.device < 0 ? head_weight_grad_cpu_workspace(args, torch_threads())
-                                                   : head_weight_grad_cuda_workspace(args));
-  args.workspace = workspace.data();
-  run(x, stream, args, head_weight_grad_cpu, head_weight_grad_cuda);
+  run(x, stream, args, head_weight_grad_cpu, head_weight_grad_cuda,
+      {head_weight_grad_cpu_workspace, head_weight_grad_cuda_workspace}, allocate);
 }
 
 }  // namespace

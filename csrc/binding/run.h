@@ -17,10 +17,10 @@ Threads torch_threads();
 
 template <class Args>
 void run(const Tensor& where, uintptr_t stream, const Args& args, void (*cpu)(const Args&, const Threads&),
-         const char* (*cuda)(const Args&, const Stream&)) {
+         const char* (*cuda)(const Args&, const Stream&), const Threads& threads = torch_threads()) {
   const pybind11::gil_scoped_release no_gil;
   if (where.device < 0) {
-    cpu(args, torch_threads());
+    cpu(args, threads);
   } else if (const char* error = cuda(args, Stream{where.device, reinterpret_cast<void*>(stream)})) {
     throw std::runtime_error(std::string("unet_fast on CUDA: ") + error);
   }
@@ -33,17 +33,25 @@ void run(const Args& args, void (*cpu)(const Args&, const Threads&)) {
   cpu(args, torch_threads());
 }
 
-// Scratch memory of an operator, alive as long as this object.
-class Workspace {
- public:
-  // `allocate` is a Python function: number of floats -> float32 tensor on the device of the operator.
-  Workspace(const pybind11::function& allocate, int64_t floats)
-      : tensor_(allocate(floats)), data_(tensor_.cast<Tensor>().as<float>()) {}
-  float* data() const { return data_; }
-
- private:
-  pybind11::object tensor_;
-  float* data_;
+// How many floats of scratch memory an operator wants in args.workspace; null stands for none.
+template <class Args>
+struct Workspace {
+  int64_t (*cpu)(const Args&, const Threads&);
+  int64_t (*cuda)(const Args&);
 };
+
+// The same for an operator that needs scratch memory. `allocate` is a Python function: number of floats -> float32
+// tensor on the device of the operator.
+template <class Args>
+void run(const Tensor& where, uintptr_t stream, Args args, void (*cpu)(const Args&, const Threads&),
+         const char* (*cuda)(const Args&, const Stream&), const Workspace<Args>& workspace,
+         const pybind11::function& allocate) {
+  const Threads threads = torch_threads();
+  const int64_t floats = where.device < 0 ? (workspace.cpu ? workspace.cpu(args, threads) : 0)
+                                          : (workspace.cuda ? workspace.cuda(args) : 0);
+  const pybind11::object memory = allocate(floats);  // alive until the kernel is done or, on CUDA, in the stream
+  args.workspace = memory.cast<Tensor>().as<float>();
+  run(where, stream, args, cpu, cuda, threads);
+}
 
 }  // namespace unet_fast

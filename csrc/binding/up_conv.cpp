@@ -44,7 +44,7 @@ void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const T
 void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const py::function& allocate,
              uintptr_t stream) {
   const Check check("up_conv");
-  UpConvArgs args = {
+  const UpConvArgs args = {
       .shape = check_tensors(check, x, weight, y),
       .x = x.data,
       .weight = weight.data,
@@ -53,29 +53,26 @@ void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Te
       .workspace = nullptr,
   };
   check_bias(check, bias, x, weight);
-  const Workspace workspace(allocate, x.device < 0 ? up_conv_cpu_workspace(args, torch_threads()) : 0);
-  args.workspace = workspace.data();
-  run(x, stream, args, up_conv_cpu, up_conv_cuda);
+  run(x, stream, args, up_conv_cpu, up_conv_cuda, {up_conv_cpu_workspace, nullptr}, allocate);
 }
 
 void up_conv_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
                        uintptr_t stream) {
-  UpConvDataGradArgs args = {
+  const UpConvDataGradArgs args = {
       .shape = check_tensors(Check("up_conv_backward"), grad_x, weight, grad),
       .grad = grad.data,
       .weight = weight.data,
       .grad_x = grad_x.data,
       .workspace = nullptr,
   };
-  const Workspace workspace(allocate, grad.device < 0 ? up_conv_data_grad_cpu_workspace(args, torch_threads()) : 0);
-  args.workspace = workspace.data();
-  run(grad, stream, args, up_conv_data_grad_cpu, up_conv_data_grad_cuda);
+  run(grad, stream, args, up_conv_data_grad_cpu, up_conv_data_grad_cuda, {up_conv_data_grad_cpu_workspace, nullptr},
+      allocate);
 }
 
 void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,
                          const py::function& allocate, uintptr_t stream) {
   const Check check("up_conv_backward");
-  UpConvWeightGradArgs args = {
+  const UpConvWeightGradArgs args = {
       .shape = check_tensors(check, x, grad_weight, grad),
       .grad = grad.data,
       .x = x.data,
@@ -84,10 +81,8 @@ void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad
       .workspace = nullptr,
   };
   check_bias(check, grad_bias, x, grad_weight);
-  const Workspace workspace(allocate, x.device < 0 ? up_conv_weight_grad_cpu_workspace(args, torch_threads())
-                                                   : up_conv_weight_grad_cuda_workspace(args));
-  args.workspace = workspace.data();
-  run(x, stream, args, up_conv_weight_grad_cpu, up_conv_weight_grad_cuda);
+  run(x, stream, args, up_conv_weight_grad_cpu, up_conv_weight_grad_cuda,
+      {up_conv_weight_grad_cpu_workspace, up_conv_weight_grad_cuda_workspace}, allocate);
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ struct OutputBlock {
   UNET_FAST_METHOD bool whole() const { return count * group == lanes(); }  // no idle lane
 };
 
-// The block that begins at output `first`: two vectors wide as long as that leaves less than half a vector idle.
+// The block that begins at output `first`: two vectors wide as long as that leaves less than half a vector idle, at the
+// end one vector, or half of one in groups of two.
 static inline OutputBlock output_block(const RowGeometry& shape, int64_t first) {
   const int64_t left = shape.outputs - first;
   if (2 * left > 3 * kLanes) return {first, smaller(left, kMaxLanes), 2, 1, shape.depth};

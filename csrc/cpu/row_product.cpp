@@ -22,7 +22,7 @@ struct Plan {
 
 Plan make_plan(const RowProduct& product, int threads) {
   constexpr int64_t kCachedWeights = 160 << 10, kCachedRows = 64 << 10;  // floats
-  constexpr int64_t kTasksPerThread = 8;
+  constexpr int64_t kTasksPerThread = 4;
   const RowGeometry& shape = product.shape;
   Plan plan;
   const int64_t output_weights = shape.taps * shape.depth;

@@ -63,6 +63,27 @@ UNET_FAST_FUNCTION void store_lanes(float* to, Vector value, int64_t count) {
 #endif
 }
 
+// The same for values of any floating-point type.
+template <class T>
+UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    return load_lanes(from, count);
+  } else {
+    float values[kLanes] = {};
+    for (int64_t lane = 0; lane < count; ++lane) values[lane] = to_float(from[lane]);
+    return load(values);
+  }
+}
+
+template <class T>
+UNET_FAST_FUNCTION void store_values(T* to, Vector value, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    store_lanes(to, value, count);
+  } else {
+    for (int64_t lane = 0; lane < count; ++lane) to[lane] = from_float<T>(value[lane]);
+  }
+}
+
 // The first kGroup values at `from`, again and again: a b a b ... for 2. One load without arithmetic.
 template <int kGroup>
 UNET_FAST_FUNCTION Vector broadcast(const float* from) {
@@ -93,27 +114,6 @@ UNET_FAST_FUNCTION HalfVector lower_half(Vector value) {
 UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
   const Pairs even_places = __builtin_convertvector(reinterpret_cast<HalfBits>(value), Pairs);
   return reinterpret_cast<Vector>(even_places | even_places << 32);
-}
-
-// The same for values of any floating-point type.
-template <class T>
-UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {
-  if constexpr (std::is_same_v<T, float>) {
-    return load_lanes(from, count);
-  } else {
-    float values[kLanes] = {};
-    for (int64_t lane = 0; lane < count; ++lane) values[lane] = to_float(from[lane]);
-    return load(values);
-  }
-}
-
-template <class T>
-UNET_FAST_FUNCTION void store_values(T* to, Vector value, int64_t count) {
-  if constexpr (std::is_same_v<T, float>) {
-    store_lanes(to, value, count);
-  } else {
-    for (int64_t lane = 0; lane < count; ++lane) to[lane] = from_float<T>(value[lane]);
-  }
 }
 
 // Asks for memory that will be needed soon, while there is something else to do.
