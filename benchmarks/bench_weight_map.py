@@ -1,4 +1,4 @@
-"""weight_map and its parts against scipy's Euclidean distance transform, one per cell."""
+"""weight_map against scipy's Euclidean distance transform, one per cell."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from benchmarks.conftest import OURS
 from benchmarks.instances import cells
-from unet_fast import ops, reference
+from unet_fast import ops
 
 BORDER, SIGMA, MARGIN = 10.0, 5.0, 30  # beyond a margin of 6 sigma the border term is below 2e-7
 CLASS_WEIGHT = torch.tensor([0.8, 1.3])
@@ -65,39 +65,5 @@ def test_few_cells_in_a_large_image(compare):
         },
         group="weight_map",
         verify=verify,
-        rounds=5,
-    )
-
-
-def test_nearest_two_distances(compare):
-    labels = cells(60, 512)
-
-    def two_least() -> tuple[torch.Tensor, ...]:
-        ids = labels[0].numpy()
-        least = np.full((2, *ids.shape), np.inf)
-        for cell in range(1, ids.max() + 1):
-            distance = ndimage.distance_transform_edt(ids != cell)
-            least[1] = np.minimum(least[1], np.maximum(least[0], distance))
-            least[0] = np.minimum(least[0], distance)
-        return tuple(torch.from_numpy(least.astype(np.float32))[:, None])
-
-    compare(
-        {OURS: lambda: ops.nearest_two_distances(labels), "scipy EDT per cell": two_least},
-        group="nearest_two_distances",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
-        rounds=3,
-    )
-
-
-@pytest.mark.parametrize("gap", ["scan", "full8"])
-def test_target_classes(compare, gap):
-    labels = cells(400, 512)
-    compare(
-        {
-            OURS: lambda: ops.target_classes(labels, gap),
-            "PyTorch": lambda: reference.target_classes(labels, gap),
-        },
-        group="target_classes",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
         rounds=5,
     )

@@ -1,0 +1,22 @@
+"""target_classes against the pure-PyTorch path."""
+
+import pytest
+import torch
+
+from benchmarks.conftest import OURS
+from benchmarks.instances import cells
+from unet_fast import ops, reference
+
+
+@pytest.mark.parametrize("gap", ["scan", "full8"])
+def test_target_classes(compare, gap):
+    labels = cells(400, 512)
+    compare(
+        {
+            OURS: lambda: ops.target_classes(labels, gap),
+            "PyTorch": lambda: reference.target_classes(labels, gap),
+        },
+        group="target_classes",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        rounds=5,
+    )
