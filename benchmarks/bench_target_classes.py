@@ -1,4 +1,4 @@
-"""target_classes against the pure-PyTorch path: the ridge of background between touching cells."""
+"""target_classes against the pure-PyTorch path."""
 
 import pytest
 import torch
