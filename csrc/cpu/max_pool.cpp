@@ -1,52 +1,57 @@
-// max_pool on the CPU: one task per row of the result.
+// max_pool on the CPU: one task per row of the result, channels in vectors.
 #include "cpu/kernels.h"
+
+#include "cpu/vector.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
-// torch's order: a later value wins where it is greater, and a NaN wins always.
-UNET_FAST_FUNCTION bool wins(float value, float best) { return value > best || value != value; }
+constexpr int kWindow = 4;  // pixels under one of the result: upper left, upper right, lower left, lower right
+
+// Calls visit(channel, count) for the channels of a pixel, a vector at a time.
+template <class Visit>
+UNET_FAST_FUNCTION void visit_channels(int64_t channels, const Visit& visit) {
+  for (int64_t c = 0; c < channels; c += kLanes) visit(c, channels - c < kLanes ? channels - c : kLanes);
+}
+
+// Which lanes a later pixel of the window wins, in torch's order: where it is greater, and always where it is NaN.
+UNET_FAST_FUNCTION auto wins(Vector value, Vector best) { return (value > best) | (value != value); }
 
 template <class T>
-void pool_row(const T* upper, const T* lower, int64_t width, int64_t channels, T* y) {
-  for (int64_t x = 0; x < width; ++x) {
-    for (int64_t c = 0; c < channels; ++c) {
-      T best = upper[c];
-      for (const T value : {upper[channels + c], lower[c], lower[channels + c]}) {
-        best = wins(to_float(value), to_float(best)) ? value : best;
+void pool_row(const T* x, int64_t x_row, int64_t width, int64_t channels, T* y) {
+  const int64_t offset[kWindow] = {0, channels, x_row, x_row + channels};
+  for (int64_t pixel = 0; pixel < width; ++pixel, x += 2 * channels, y += channels) {
+    visit_channels(channels, [&](int64_t c, int64_t count) {
+      Vector best = load_values(x + c, count);
+      for (int i = 1; i < kWindow; ++i) {
+        const Vector value = load_values(x + offset[i] + c, count);
+        best = wins(value, best) ? value : best;
       }
-      y[c] = best;
-    }
-    upper += 2 * channels;
-    lower += 2 * channels;
-    y += channels;
+      store_values(y + c, best, count);
+    });
   }
 }
 
 template <class T>
-void spread_row(const T* grad, const T* upper, const T* lower, int64_t width, int64_t channels, T* grad_upper,
-                T* grad_lower) {
-  for (int64_t x = 0; x < width; ++x) {
-    for (int64_t c = 0; c < channels; ++c) {
-      const float values[4] = {to_float(upper[c]), to_float(upper[channels + c]), to_float(lower[c]),
-                               to_float(lower[channels + c])};
-      int winner = 0;
-      float best = values[0];
-      for (int i = 1; i < 4; ++i) {
-        winner = wins(values[i], best) ? i : winner;
-        best = wins(values[i], best) ? values[i] : best;
+void spread_row(const T* grad, const T* x, int64_t x_row, int64_t width, int64_t channels, T* grad_x) {
+  const int64_t offset[kWindow] = {0, channels, x_row, x_row + channels};
+  for (int64_t pixel = 0; pixel < width; ++pixel, x += 2 * channels, grad_x += 2 * channels, grad += channels) {
+    visit_channels(channels, [&](int64_t c, int64_t count) {
+      const Vector gradient = load_values(grad + c, count);
+      Vector best = load_values(x + c, count);
+      Vector share[kWindow] = {gradient};
+#pragma GCC unroll 4
+      for (int i = 1; i < kWindow; ++i) {
+        const Vector value = load_values(x + offset[i] + c, count);
+        const auto won = wins(value, best);
+        best = won ? value : best;
+        share[i] = won ? gradient : Vector{};
+#pragma GCC unroll 4
+        for (int before = 0; before < i; ++before) share[before] = won ? Vector{} : share[before];
       }
-      const T zero = from_float<T>(0);
-      grad_upper[c] = winner == 0 ? grad[c] : zero;
-      grad_upper[channels + c] = winner == 1 ? grad[c] : zero;
-      grad_lower[c] = winner == 2 ? grad[c] : zero;
-      grad_lower[channels + c] = winner == 3 ? grad[c] : zero;
-    }
-    grad += channels;
-    upper += 2 * channels;
-    lower += 2 * channels;
-    grad_upper += 2 * channels;
-    grad_lower += 2 * channels;
+#pragma GCC unroll 4
+      for (int i = 0; i < kWindow; ++i) store_values(grad_x + offset[i] + c, share[i], count);
+    });
   }
 }
 
@@ -60,8 +65,8 @@ void max_pool(const MaxPoolArgs& args, const Threads& threads) {
     const int64_t width = args.width / 2, x_row = args.width * args.channels;
     parallel_for(threads, args.images * args.height / 2, kRowsPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        const T* x = static_cast<const T*>(args.x) + 2 * row * x_row;
-        pool_row(x, x + x_row, width, args.channels, static_cast<T*>(args.y) + row * width * args.channels);
+        pool_row(static_cast<const T*>(args.x) + 2 * row * x_row, x_row, width, args.channels,
+                 static_cast<T*>(args.y) + row * width * args.channels);
       }
     });
   });
@@ -73,10 +78,9 @@ void max_pool_backward(const MaxPoolBackwardArgs& args, const Threads& threads) 
     const int64_t width = args.width / 2, x_row = args.width * args.channels;
     parallel_for(threads, args.images * args.height / 2, kRowsPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        const T* x = static_cast<const T*>(args.x) + 2 * row * x_row;
-        T* grad_x = static_cast<T*>(args.grad_x) + 2 * row * x_row;
-        spread_row(static_cast<const T*>(args.grad) + row * width * args.channels, x, x + x_row, width, args.channels,
-                   grad_x, grad_x + x_row);
+        spread_row(static_cast<const T*>(args.grad) + row * width * args.channels,
+                   static_cast<const T*>(args.x) + 2 * row * x_row, x_row, width, args.channels,
+                   static_cast<T*>(args.grad_x) + 2 * row * x_row);
       }
     });
   });

@@ -36,25 +36,36 @@ struct Pieces {
 };
 
 // visit(packed, offset) for every weight of a block: its place among the packed weights [R][steps][lanes], where a step
-// of group 2 has two values of k side by side for each output, and its offset in the tensor. In an order that keeps to
-// a few cache lines on both sides.
+// of group 2 has two values of k side by side for each output, and its offset in the tensor. The inner loops run over
+// what lies closest in the tensor, in pieces small enough for the first-level cache on the other side.
 template <class Visit>
 static inline void visit_weights(const RowGeometry& shape, const WeightView& weight, const OutputBlock& block,
                                  const Visit& visit) {
-  constexpr int64_t kInner = 8;
+  constexpr int64_t kPiece = 8;
   const int64_t inner_count = weight.k.inner_count, outer_count = shape.depth / inner_count;
   const int64_t pair_bit = block.group - 1;  // k = 2 step + pair for group 2, k = step for group 1
-  for (int64_t inner = 0; inner < inner_count; inner += kInner) {
-    const int64_t inner_end = smaller(inner + kInner, inner_count);
-    for (int64_t lane = 0; lane < block.count; ++lane) {
-      const int64_t output_offset = weight.o.offset(block.first + lane);
+  int64_t lane_offset[kMaxLanes];
+  for (int64_t lane = 0; lane < block.count; ++lane) lane_offset[lane] = weight.o.offset(block.first + lane);
+  const bool lanes_are_close = weight.o.inner_stride < weight.k.inner_stride;
+  const int64_t piece = lanes_are_close ? 1 : kPiece;
+  // Wide layers have long strides, which the machine does not foresee.
+  const int64_t element = weight.dtype == DType::float32 ? sizeof(float) : sizeof(BFloat16);
+  const int64_t span = lanes_are_close ? lane_offset[block.count - 1] - lane_offset[0] : kPiece * weight.k.inner_stride;
+  for (int64_t inner = 0; inner < inner_count; inner += piece) {
+    const int64_t inner_end = smaller(inner + piece, inner_count);
+    for (int64_t lane_begin = 0; lane_begin < block.count; lane_begin += lanes_are_close ? kMaxLanes : 1) {
+      const int64_t lane_end = lanes_are_close ? block.count : lane_begin + 1;
+      const int64_t next = lane_offset[lane_begin] + (inner + kPiece) * weight.k.inner_stride;
+      if (inner + kPiece < inner_count) prefetch(static_cast<char*>(weight.data) + next * element, span * element);
       for (int64_t r = 0; r < shape.taps; ++r) {
         for (int64_t outer = 0; outer < outer_count; ++outer) {
-          const int64_t offset = output_offset + r * weight.tap_stride + outer * weight.k.outer_stride;
-          const int64_t first = r * block.steps * block.lanes() + lane * block.group;
+          const int64_t offset = r * weight.tap_stride + outer * weight.k.outer_stride;
           for (int64_t i = inner; i < inner_end; ++i) {
             const int64_t k = outer * inner_count + i;
-            visit(first + (k >> pair_bit) * block.lanes() + (k & pair_bit), offset + i * weight.k.inner_stride);
+            const int64_t packed = (r * block.steps + (k >> pair_bit)) * block.lanes() + (k & pair_bit);
+            for (int64_t lane = lane_begin; lane < lane_end; ++lane) {
+              visit(packed + lane * block.group, offset + lane_offset[lane] + i * weight.k.inner_stride);
+            }
           }
         }
       }

@@ -2,9 +2,9 @@
 //
 //   grad_weight[r][k][o] = sum over n, y, x of  in[n][y * y_step + r][x * x_step + k] * grad[n][y][x][o]
 //
-// The rows of all images are cut into chunks that depend on the shape alone. A task sums one chunk for one block of
-// outputs, segment by segment of a few dozen pixels, so that the segment of `in` stays in the first-level cache while
-// all k pass over it. The second pass adds the chunks in their order.
+// The rows of all images are cut into chunks that depend on the shape alone. A task sums one chunk for one group of
+// blocks of outputs, segment by segment of about a hundred pixels, so that the segment of `in` stays in cache while all
+// k and outputs pass over it. The second pass adds the chunks in their order.
 #include "cpu/row_product.h"
 
 #include "cpu/row_blocks.h"
@@ -13,13 +13,15 @@ namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
 struct Plan {
-  int64_t blocks;
   int64_t chunks;
   int64_t chunk_floats;   // partial sums of a chunk: for each block [R][steps][lanes] weights, then [lanes] outputs
+  int64_t group_outputs;  // outputs of a group
+  int64_t groups;
   int64_t segment;        // pixels of a segment at most
   int64_t rows_at_once;   // output rows of a segment at most
   int64_t packed_floats;  // of a worker: the gradient of a segment, then
   int64_t read_floats;    // the buffer of the RowReader
+  UNET_FAST_METHOD int64_t worker_floats() const { return packed_floats + read_floats; }
 };
 
 UNET_FAST_FUNCTION int64_t block_floats(const RowGeometry& shape, const OutputBlock& block) {
@@ -27,11 +29,12 @@ UNET_FAST_FUNCTION int64_t block_floats(const RowGeometry& shape, const OutputBl
 }
 
 Plan make_plan(const RowProductGradient& gradient) {
-  constexpr int64_t kCachedSegment = 4 << 10;                                    // floats of a row under one tap
-  constexpr int64_t kMinPixels = 4096, kMaxChunks = 64, kMaxPartials = 4 << 20;  // of a chunk, of all, floats
+  constexpr int64_t kCachedSegment = 16 << 10, kCachedPartials = 128 << 10;      // floats
+  constexpr int64_t kMinPixels = 1024, kMaxChunks = 64, kMaxPartials = 4 << 20;  // of a chunk, of all, floats
+  constexpr int64_t kTasks = 32;
   const RowGeometry& shape = gradient.shape;
   Plan plan = {};
-  for (int64_t first = 0; first < shape.outputs; ++plan.blocks) {
+  for (int64_t first = 0; first < shape.outputs;) {
     const OutputBlock block = output_block(shape, first);
     plan.chunk_floats += block_floats(shape, block);
     first += block.count;
@@ -40,23 +43,15 @@ Plan make_plan(const RowProductGradient& gradient) {
   const int64_t chunks =
       smaller(smaller(rows * shape.width / kMinPixels, kMaxChunks), kMaxPartials / plan.chunk_floats);
   plan.chunks = larger(1, smaller(chunks, rows));
-  plan.segment = smaller(larger(32, kCachedSegment / shape.x_step), 128);
+  const int64_t wide_blocks = divide_up(shape.outputs, kMaxLanes);
+  const int64_t cached_blocks = kCachedPartials / (kMaxLanes * shape.taps * shape.depth);
+  plan.group_outputs = larger(1, smaller(cached_blocks, wide_blocks * plan.chunks / kTasks)) * kMaxLanes;
+  plan.groups = divide_up(shape.outputs, plan.group_outputs);
+  plan.segment = smaller(larger(64, kCachedSegment / shape.x_step), 128);
   plan.rows_at_once = larger(1, smaller(plan.segment / larger(1, shape.width), shape.height));
   plan.packed_floats = plan.segment * kMaxLanes;
   plan.read_floats = RowReader::buffer_floats(gradient.in, (plan.rows_at_once - 1) * shape.y_step + shape.taps);
   return plan;
-}
-
-// `count` values with zeros behind.
-template <class T>
-UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {
-  if constexpr (std::is_same_v<T, float>) {
-    return load_lanes(from, count);
-  } else {
-    float values[kLanes] = {};
-    for (int64_t i = 0; i < count; ++i) values[i] = to_float(from[i]);
-    return load(values);
-  }
 }
 
 // The gradient of `pixels` pixels for one block of outputs, gated and as the micro-kernel reads it: idle lanes 0, each
@@ -93,63 +88,82 @@ auto packer(const OutputBlock& block) {
                             : pack_gradient<T, 1, 1>;
 }
 
-// The partial sums of rows [row, end) for one block of outputs.
-void sum_chunk(const RowProductGradient& gradient, const Plan& plan, const OutputBlock& block, int64_t row, int64_t end,
-               float* partial, float* memory) {
+// A rectangle of output pixels, and the input under its first one.
+struct Segment {
+  int64_t row, rows;  // rows of all images
+  int64_t x, pixels;
+  const float* in;
+};
+
+// Adds a segment to the partial sums of a block. `packed` is scratch memory.
+void add_segment(const RowProductGradient& gradient, const OutputBlock& block, const Segment& segment, float* packed,
+                 float* partial) {
   const RowGeometry& shape = gradient.shape;
+  visit_float_type(gradient.grad_dtype, [&](auto type) {
+    const auto pack = packer<decltype(type)>(block);
+    for (int64_t r = 0; r < segment.rows; ++r) {
+      const int64_t offset = (segment.row + r) * gradient.grad_row + segment.x * shape.outputs + block.first;
+      pack(gradient, block, offset, segment.pixels, packed + r * segment.pixels * block.lanes(),
+           partial + block.weights(shape));
+    }
+  });
   const int64_t row_floats = RowReader::row_floats(gradient.in);
   const Pieces items(block.steps, max_items(block.vectors));
+  for (int64_t tap = 0; tap < shape.taps; ++tap) {
+    for (int64_t piece = 0; piece < items.pieces; ++piece) {
+      const int64_t step = items.begin(piece), count = items.begin(piece + 1) - step;
+      micro_kernel(Use::gradient, block.vectors, block.group, static_cast<int>(count))({
+          .a = segment.in + tap * row_floats + step * block.group,
+          .a_row = shape.y_step * row_floats,
+          .a_item = block.group,
+          .a_step = shape.x_step,
+          .b = packed,
+          .rows = segment.rows,
+          .depth = segment.pixels,
+          .bias = nullptr,
+          .relu = false,
+          .sum = partial + (tap * block.steps + step) * block.lanes(),
+          .sum_item = block.lanes(),
+      });
+    }
+  }
+}
+
+// visit(block, floats): every block of a group, and where its partial sums begin among those of the chunk.
+template <class Visit>
+void visit_blocks(const RowGeometry& shape, const Plan& plan, int64_t group, const Visit& visit) {
+  const int64_t begin = group * plan.group_outputs, end = smaller(begin + plan.group_outputs, shape.outputs);
+  int64_t floats = begin * (shape.taps * shape.depth + 1);  // the blocks before are whole
+  for (int64_t first = begin; first < end;) {
+    const OutputBlock block = output_block(shape, first);
+    visit(block, floats);
+    first += block.count;
+    floats += block_floats(shape, block);
+  }
+}
+
+// The partial sums of rows [row, end) for one group of outputs. Every segment is read once for all of its blocks.
+void sum_chunk(const RowProductGradient& gradient, const Plan& plan, int64_t group, int64_t row, int64_t end,
+               float* partials, float* memory) {
+  const RowGeometry& shape = gradient.shape;
+  const Pieces segments(shape.width, plan.segment);
   RowReader reader(gradient.in, memory + plan.packed_floats);
-  memset(partial, 0, block_floats(shape, block) * sizeof(float));
-  float* output_sum = partial + block.weights(shape);
+  visit_blocks(shape, plan, group, [&](const OutputBlock& block, int64_t floats) {
+    memset(partials + floats, 0, block_floats(shape, block) * sizeof(float));
+  });
   while (row < end) {
     const int64_t image = row / shape.height, y = row % shape.height;
     const int64_t rows = smaller(smaller(plan.rows_at_once, end - row), shape.height - y);
     const float* in = reader.read(image, y * shape.y_step, (rows - 1) * shape.y_step + shape.taps);
-    const Pieces segments(shape.width, plan.segment);
     for (int64_t s = 0; s < segments.pieces; ++s) {
       const int64_t x = segments.begin(s), pixels = segments.begin(s + 1) - x;
-      visit_float_type(gradient.grad_dtype, [&](auto type) {
-        using T = decltype(type);
-        const auto pack = packer<T>(block);
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t offset = (row + r) * gradient.grad_row + x * shape.outputs + block.first;
-          pack(gradient, block, offset, pixels, memory + r * pixels * block.lanes(), output_sum);
-        }
+      const Segment segment = {row, rows, x, pixels, in + x * shape.x_step};
+      visit_blocks(shape, plan, group, [&](const OutputBlock& block, int64_t floats) {
+        add_segment(gradient, block, segment, memory, partials + floats);
       });
-      for (int64_t r = 0; r < shape.taps; ++r) {
-        for (int64_t piece = 0; piece < items.pieces; ++piece) {
-          const int64_t step = items.begin(piece);
-          float* sum = partial + (r * block.steps + step) * block.lanes();
-          const int count = static_cast<int>(items.begin(piece + 1) - step);
-          micro_kernel(Use::gradient, block.vectors, block.group, count)({
-              .a = in + r * row_floats + x * shape.x_step + step * block.group,
-              .a_row = shape.y_step * row_floats,
-              .a_item = block.group,
-              .a_step = shape.x_step,
-              .b = memory,
-              .rows = rows,
-              .depth = pixels,
-              .bias = nullptr,
-              .relu = false,
-              .sum = sum,
-              .sum_item = block.lanes(),
-          });
-        }
-      }
     }
     row += rows;
   }
-}
-
-// Block number `index` and where its partial sums begin in a chunk.
-OutputBlock find_block(const RowGeometry& shape, int64_t index, int64_t& offset) {
-  OutputBlock block = output_block(shape, 0);
-  for (offset = 0; index > 0; --index) {
-    offset += block_floats(shape, block);
-    block = output_block(shape, block.first + block.count);
-  }
-  return block;
 }
 
 void write_block(const RowProductGradient& gradient, const OutputBlock& block, const float* sums) {
@@ -166,21 +180,17 @@ void write_block(const RowProductGradient& gradient, const OutputBlock& block, c
 
 int64_t row_product_gradient_workspace(const RowProductGradient& gradient, int threads) {
   const Plan plan = make_plan(gradient);
-  return plan.chunks * plan.chunk_floats + threads * (plan.packed_floats + plan.read_floats);
+  return plan.chunks * plan.chunk_floats + threads * plan.worker_floats();
 }
 
 void row_product_gradient(const RowProductGradient& gradient, float* workspace, const Threads& threads) {
   const Plan plan = make_plan(gradient);
-  const RowGeometry& shape = gradient.shape;
-  const int64_t rows = shape.images * shape.height;
-  float* partials = workspace + threads.count * (plan.packed_floats + plan.read_floats);
-  parallel_tasks(threads, plan.chunks * plan.blocks, [&](int64_t task, int64_t worker) {
-    const int64_t chunk = task / plan.blocks;
-    int64_t offset;
-    const OutputBlock block = find_block(shape, task % plan.blocks, offset);
-    sum_chunk(gradient, plan, block, rows * chunk / plan.chunks, rows * (chunk + 1) / plan.chunks,
-              partials + chunk * plan.chunk_floats + offset,
-              workspace + worker * (plan.packed_floats + plan.read_floats));
+  const int64_t rows = gradient.shape.images * gradient.shape.height;
+  float* partials = workspace + threads.count * plan.worker_floats();
+  parallel_tasks(threads, plan.chunks * plan.groups, [&](int64_t task, int64_t worker) {
+    const int64_t chunk = task / plan.groups;
+    sum_chunk(gradient, plan, task % plan.groups, rows * chunk / plan.chunks, rows * (chunk + 1) / plan.chunks,
+              partials + chunk * plan.chunk_floats, workspace + worker * plan.worker_floats());
   });
   constexpr int64_t kGrain = 4096;
   parallel_for(threads, plan.chunk_floats, kGrain, [&](int64_t begin, int64_t end) {
@@ -189,11 +199,10 @@ void row_product_gradient(const RowProductGradient& gradient, float* workspace, 
       for (int64_t i = begin; i < end; ++i) partials[i] += partial[i];
     }
   });
-  parallel_for(threads, plan.blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      int64_t offset;
-      const OutputBlock block = find_block(shape, index, offset);
-      write_block(gradient, block, partials + offset);
+  parallel_for(threads, plan.groups, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t group = begin; group < end; ++group) {
+      visit_blocks(gradient.shape, plan, group,
+                   [&](const OutputBlock& block, int64_t floats) { write_block(gradient, block, partials + floats); });
     }
   });
 }

@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-#include "core/portable.h"
+#include "core/dtype.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 
@@ -93,6 +93,33 @@ UNET_FAST_FUNCTION HalfVector lower_half(Vector value) {
 UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
   const Pairs even_places = __builtin_convertvector(reinterpret_cast<HalfBits>(value), Pairs);
   return reinterpret_cast<Vector>(even_places | even_places << 32);
+}
+
+// The same for values of any floating-point type.
+template <class T>
+UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    return load_lanes(from, count);
+  } else {
+    float values[kLanes] = {};
+    for (int64_t lane = 0; lane < count; ++lane) values[lane] = to_float(from[lane]);
+    return load(values);
+  }
+}
+
+template <class T>
+UNET_FAST_FUNCTION void store_values(T* to, Vector value, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    store_lanes(to, value, count);
+  } else {
+    for (int64_t lane = 0; lane < count; ++lane) to[lane] = from_float<T>(value[lane]);
+  }
+}
+
+// Asks for memory that will be needed soon, while there is something else to do.
+UNET_FAST_FUNCTION void prefetch(const void* from, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(static_cast<const char*>(from) + i);
 }
 
 // max(value, 0), NaN stays NaN.

@@ -1,0 +1,115 @@
+// head and its gradients against plain loops.
+#include "ops/head.h"
+
+#include "check.h"
+
+namespace unet_fast::test {
+namespace {
+
+struct Shape {
+  int64_t images, channels, classes, height, width;
+  int64_t pixels() const { return images * height * width; }
+  std::string name() const { return text(", ", images, " x ", channels, " -> ", classes, ", ", height, " x ", width); }
+};
+
+// Transposed: the weight is stored as [C, K], as in the data gradient, which has no bias either.
+template <class T>
+void product(const Shape& shape, bool transposed) {
+  Random random;
+  const auto value = [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); };
+  const Buffer<T> x(shape.pixels() * shape.channels, value), weight(shape.channels * shape.classes, value);
+  const Buffer<T> bias(shape.classes, value);
+  const int64_t stride_k = transposed ? 1 : shape.channels, stride_c = transposed ? shape.classes : 1;
+  const Buffer<double> expected(shape.pixels() * shape.classes, [&](int64_t i) {
+    const int64_t pixel = i / shape.classes, k = i % shape.classes;
+    double sum = transposed ? 0 : to_double(bias[k]);
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      sum += to_double(x[pixel * shape.channels + c]) * to_double(weight[k * stride_k + c * stride_c]);
+    }
+    return sum;
+  });
+  on_every_device(head_cpu, head_cuda, [&](const Device<HeadArgs>& device) {
+    Buffer<T> y(expected.size());
+    HeadArgs args = {
+        .x = x.data(),
+        .dtype = dtype_of<T>(),
+        .images = shape.images,
+        .height = shape.height,
+        .width = shape.width,
+        .channels = shape.channels,
+        .classes = shape.classes,
+        .weight = weight.data(),
+        .weight_stride_k = stride_k,
+        .weight_stride_c = stride_c,
+        .bias = transposed ? nullptr : bias.data(),
+        .y = y.data(),
+        .workspace = nullptr,
+    };
+    Buffer<float> workspace(device.cuda ? 0 : head_cpu_workspace(args, device.threads));
+    args.workspace = workspace.data();
+    device.run(args);
+    check_all_close(y, expected, std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6, 1e-5, device.name + shape.name());
+  });
+}
+
+template <class T>
+void weight_grad(const Shape& shape) {
+  Random random;
+  const auto value = [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); };
+  const Buffer<T> x(shape.pixels() * shape.channels, value), grad(shape.pixels() * shape.classes, value);
+  const Buffer<double> expected(shape.classes * shape.channels, [&](int64_t i) {
+    const int64_t k = i / shape.channels, c = i % shape.channels;
+    double sum = 0;
+    for (int64_t p = 0; p < shape.pixels(); ++p) {
+      sum += to_double(x[p * shape.channels + c]) * to_double(grad[p * shape.classes + k]);
+    }
+    return sum;
+  });
+  const Buffer<double> expected_bias(shape.classes, [&](int64_t k) {
+    double sum = 0;
+    for (int64_t p = 0; p < shape.pixels(); ++p) sum += to_double(grad[p * shape.classes + k]);
+    return sum;
+  });
+  const double relative = std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6;
+  on_every_device(head_weight_grad_cpu, head_weight_grad_cuda, [&](const Device<HeadWeightGradArgs>& device) {
+    Buffer<T> grad_weight(expected.size()), grad_bias(shape.classes);
+    HeadWeightGradArgs args = {
+        .grad = grad.data(),
+        .x = x.data(),
+        .dtype = dtype_of<T>(),
+        .images = shape.images,
+        .height = shape.height,
+        .width = shape.width,
+        .channels = shape.channels,
+        .classes = shape.classes,
+        .grad_weight = grad_weight.data(),
+        .grad_bias = grad_bias.data(),
+        .workspace = nullptr,
+    };
+    Buffer<float> workspace(device.cuda ? head_weight_grad_cuda_workspace(args)
+                                        : head_weight_grad_cpu_workspace(args, device.threads));
+    args.workspace = workspace.data();
+    device.run(args);
+    check_all_close(grad_weight, expected, relative, 1e-4, "weight: " + device.name + shape.name());
+    check_all_close(grad_bias, expected_bias, relative, 1e-4, "bias: " + device.name + shape.name());
+  });
+}
+
+}  // namespace
+}  // namespace unet_fast::test
+
+int main() {
+  using namespace unet_fast;
+  using namespace unet_fast::test;
+  const Shape shapes[] = {{1, 1, 1, 1, 1},   {2, 3, 2, 4, 7},    {1, 8, 2, 3, 31},   {1, 16, 5, 4, 9}, {0, 4, 4, 5, 5},
+                          {1, 33, 17, 3, 8}, {1, 64, 65, 5, 13}, {1, 2, 3, 1, 1300}, {2, 5, 20, 6, 2}, {1, 7, 2, 4, 0}};
+  for (const Shape& shape : shapes) {
+    for (const bool transposed : {false, true}) {
+      product<float>(shape, transposed);
+      product<BFloat16>(shape, transposed);
+    }
+    weight_grad<float>(shape);
+    weight_grad<BFloat16>(shape);
+  }
+  return report();
+}
