@@ -3,7 +3,8 @@
 # No contraction of a*b+c: coordinates and distances then have the same bits on every instruction set and on CUDA.
 set(UNET_FAST_INSTRUCTION_SETS generic)
 set(flags_generic "")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT MSVC)
+# ThreadSanitizer looks at how the work is shared out, which is the same on each.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT MSVC AND NOT UNET_FAST_SANITIZE STREQUAL "thread")
   list(APPEND UNET_FAST_INSTRUCTION_SETS avx2 avx512)
   set(flags_avx2 -mavx2 -mfma -mf16c)
   set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)

@@ -11,6 +11,7 @@ set(UNET_FAST_OPERATORS
   target_classes
   nearest_two_distances
   weight_map
+  weighted_cross_entropy
 )
 # Operators without a .cu: algorithms of one step after another, which a GPU could only run on a single thread.
 set(UNET_FAST_CPU_OPERATORS

@@ -89,8 +89,8 @@ class Trainer:
             f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, "
             f"{config.backend} backend, {config.precision} on {self.device}, {torch.get_num_threads()} threads\n"
             f"training: {len(self.sampler.sources)} images, tiles of {config.tile} pixels, "
-            f"{per_epoch} steps per epoch, {total if total is not None else 'unlimited'} steps; class weights {weights}; "
-            f"{len(self.validator.images)} images held back\n"
+            f"{per_epoch} steps per epoch, {total if total is not None else 'unlimited'} steps; "
+            f"class weights {weights}; {len(self.validator.images)} images held back\n"
             f"results: {self.out}"
         )
 
@@ -155,8 +155,8 @@ class Trainer:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"the loss is {value} at epoch {self.epoch}, step {self.step}: "
-                f"the weights were not changed by this step; the last checkpoint is in {self.out}; try a smaller --lr or --precision float32"
+                f"the loss is {value} at epoch {self.epoch}, step {self.step}; this step changed no weights, and the "
+                f"last checkpoint is in {self.out}: try a smaller --lr or --precision float32"
             )
         self.optimizer.step()
         self.loss_sum += value

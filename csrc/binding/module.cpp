@@ -49,4 +49,5 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   bind_target_classes(module);
   bind_nearest_two_distances(module);
   bind_weight_map(module);
+  bind_weighted_cross_entropy(module);
 }

@@ -17,5 +17,6 @@ void bind_warping_error(pybind11::module_& module);
 void bind_target_classes(pybind11::module_& module);
 void bind_nearest_two_distances(pybind11::module_& module);
 void bind_weight_map(pybind11::module_& module);
+void bind_weighted_cross_entropy(pybind11::module_& module);
 
 }  // namespace unet_fast

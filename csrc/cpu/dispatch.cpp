@@ -1,9 +1,10 @@
 // Chooses the best instruction set at load and forwards each operator to it.
 #include "cpu/dispatch.h"
-#include "cpu/nearest_two_layout.h"
 
 #include <atomic>
 #include <cstring>
+
+#include "cpu/nearest_two_layout.h"
 
 namespace unet_fast {
 
@@ -74,8 +75,12 @@ void nearest_two_distances_cpu(const NearestTwoDistancesArgs& args, const Thread
   cpu_kernels().nearest_two_distances(args, threads);
 }
 int64_t nearest_two_workspace_cpu(const InstanceMaps& maps, int slots) { return nearest_two_layout(maps, slots).bytes; }
-void weight_map_cpu(const WeightMapArgs& args, const Threads& threads) {
-  cpu_kernels().weight_map(args, threads);
+void weight_map_cpu(const WeightMapArgs& args, const Threads& threads) { cpu_kernels().weight_map(args, threads); }
+void weighted_cross_entropy_cpu(const WeightedCrossEntropyArgs& args, const Threads& threads) {
+  cpu_kernels().weighted_cross_entropy(args, threads);
+}
+void weighted_cross_entropy_backward_cpu(const WeightedCrossEntropyBackwardArgs& args, const Threads& threads) {
+  cpu_kernels().weighted_cross_entropy_backward(args, threads);
 }
 
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads) { cpu_kernels().conv_relu(args, threads); }

@@ -31,6 +31,8 @@ const CpuKernels kernels = {
     .target_classes = target_classes,
     .nearest_two_distances = nearest_two_distances,
     .weight_map = weight_map,
+    .weighted_cross_entropy = weighted_cross_entropy,
+    .weighted_cross_entropy_backward = weighted_cross_entropy_backward,
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

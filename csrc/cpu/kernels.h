@@ -15,6 +15,7 @@
 #include "ops/target_classes.h"
 #include "ops/nearest_two_distances.h"
 #include "ops/weight_map.h"
+#include "ops/weighted_cross_entropy.h"
 
 namespace unet_fast {
 
@@ -50,6 +51,8 @@ struct CpuKernels {
   CpuKernel<TargetClassesArgs> target_classes;
   CpuKernel<NearestTwoDistancesArgs> nearest_two_distances;
   CpuKernel<WeightMapArgs> weight_map;
+  CpuKernel<WeightedCrossEntropyArgs> weighted_cross_entropy;
+  CpuKernel<WeightedCrossEntropyBackwardArgs> weighted_cross_entropy_backward;
 };
 
 #ifdef UNET_FAST_ISA
@@ -80,6 +83,8 @@ void warping_error(const WarpingErrorArgs& args, const Threads& threads);
 void target_classes(const TargetClassesArgs& args, const Threads& threads);
 void nearest_two_distances(const NearestTwoDistancesArgs& args, const Threads& threads);
 void weight_map(const WeightMapArgs& args, const Threads& threads);
+void weighted_cross_entropy(const WeightedCrossEntropyArgs& args, const Threads& threads);
+void weighted_cross_entropy_backward(const WeightedCrossEntropyBackwardArgs& args, const Threads& threads);
 
 }  // namespace UNET_FAST_ISA
 #endif

@@ -222,7 +222,7 @@ class NearestTwo {
     // cannot be nearer than the first any more. So the first and second never become the same instance.
     nearest.insert({below.row[0] - y, below.id[0]});
     nearest.insert({below.row[1] - y, below.id[1]});
-    const Ints reach = Ints{} + (static_cast<int32_t>(clamp(reach_, 0, kNowhere - 1)));
+    const Ints reach = Ints{} + static_cast<int32_t>(clamp(reach_, 0, kNowhere - 1));
     Candidate<Id>* const candidates[2] = {&nearest.first, &nearest.second};
     for (int i = 0; i < 2; ++i) {
       const Ints found = candidates[i]->distance <= reach;
@@ -312,9 +312,9 @@ static inline bool has_wide_ids(const InstanceMaps& maps) {
   return false;
 }
 
-// Finds the squared distances row by row. `consumer` has
-//   void want(int64_t row, int32_t* wanted) const                 which of the W pixels of row n*H + y are wanted (-1,
-//   0) void take(int64_t row, const int32_t* wanted, const int32_t* d1, const int32_t* d2) const
+// Finds the squared distances row by row; row y of image n has the number n*H + y. `consumer` has
+//   void want(int64_t row, int32_t* wanted) const: sets -1 for each of the W pixels whose distances are wanted, else 0;
+//   void take(int64_t row, const int32_t* wanted, const int32_t* d1, const int32_t* d2) const: receives the squares.
 template <class Consumer>
 void find_nearest_two(const InstanceMaps& maps, int32_t reach, void* workspace, int slots, const Consumer& consumer,
                       const Threads& threads) {

@@ -10,6 +10,7 @@
 #include "ops/target_classes.h"
 #include "ops/nearest_two_distances.h"
 #include "ops/weight_map.h"
+#include "ops/weighted_cross_entropy.h"
 
 namespace unet_fast {
 namespace {
@@ -36,5 +37,9 @@ const char* target_classes_cuda(const TargetClassesArgs&, const Stream&) { retur
 int64_t nearest_two_workspace_cuda(const InstanceMaps&) { return 0; }
 const char* nearest_two_distances_cuda(const NearestTwoDistancesArgs&, const Stream&) { return kAbsent; }
 const char* weight_map_cuda(const WeightMapArgs&, const Stream&) { return kAbsent; }
+const char* weighted_cross_entropy_cuda(const WeightedCrossEntropyArgs&, const Stream&) { return kAbsent; }
+const char* weighted_cross_entropy_backward_cuda(const WeightedCrossEntropyBackwardArgs&, const Stream&) {
+  return kAbsent;
+}
 
 }  // namespace unet_fast

@@ -47,6 +47,37 @@ void equals_plain_loop(const MapShape& shape, int instances, const IgnoredLabel&
   }
 }
 
+// Two pixels of one column exactly `reach` apart, in image n from row n on: across every boundary of a band or segment.
+void reach_is_inclusive(int32_t reach) {
+  const MapShape shape = {90, 140, 1};
+  const Buffer<uint8_t> labels(shape.pixels(), [&](int64_t i) {
+    const int64_t from_first = i % shape.height - i / shape.height;
+    return static_cast<uint8_t>(from_first == 0 ? 1 : from_first == reach ? 2 : 0);
+  });
+  const InstanceMaps maps = view(labels, shape, {.given = false, .value = 0});
+  on_every_device(
+      nearest_two_distances_cpu, nearest_two_distances_cuda, [&](const Device<NearestTwoDistancesArgs>& device) {
+        const int slots = device.threads.count;
+        Buffer<int64_t> workspace(
+            (device.cuda ? nearest_two_workspace_cuda(maps) : nearest_two_workspace_cpu(maps, slots)) / 8);
+        Buffer<float> d1(shape.pixels()), d2(shape.pixels());
+        device.run({
+            .maps = maps,
+            .reach = reach,
+            .d1 = d1.data(),
+            .d2 = d2.data(),
+            .workspace = workspace.data(),
+            .slots = slots,
+        });
+        for (int64_t i = 0; i < shape.pixels(); ++i) {
+          const int64_t from_first = i % shape.height - i / shape.height;
+          const bool is_between = from_first >= 0 && from_first <= reach;
+          check(is_between ? d1[i] + d2[i] == static_cast<float>(reach) : d1[i] + d2[i] > static_cast<float>(reach),
+                text(device.name, ", reach ", reach, ", [", i, "]: ", d1[i], " and ", d2[i]));
+        }
+      });
+}
+
 }  // namespace
 }  // namespace unet_fast::test
 
@@ -64,5 +95,6 @@ int main() {
     equals_plain_loop<int64_t>(shape, 5, {.given = true, .value = -1});
     equals_plain_loop<int64_t>(shape, 5, {.given = false, .value = 0}, 33);
   }
+  for (const int32_t reach : {1, 9, 40}) reach_is_inclusive(reach);
   return report();
 }

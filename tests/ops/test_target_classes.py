@@ -75,7 +75,7 @@ def test_thread_count_changes_nothing(generator):
 
 def test_real_labels(device, shared_data):
     for file in sorted((shared_data / "dsb2018_fluo" / "01_GT" / "SEG").glob("man_seg*.tif"))[:3]:
-        labels = tifffile.imread(file)
+        labels = tifffile.imread(file)[:200, :200]
         classes = ops.target_classes(torch.from_numpy(labels)[None].to(device))
         np.testing.assert_array_equal(classes[0].cpu().numpy(), (scan_gap(labels) > 0).astype(np.uint8))
 

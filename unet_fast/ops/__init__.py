@@ -12,6 +12,7 @@ from unet_fast.ops.target_classes import target_classes
 from unet_fast.ops.up_conv import up_conv
 from unet_fast.ops.warping_error import WarpingErrors, warping_error
 from unet_fast.ops.weight_map import weight_map
+from unet_fast.ops.weighted_cross_entropy import weighted_cross_entropy
 
 __all__ = [
     "BuildInfo",
@@ -29,4 +30,5 @@ __all__ = [
     "up_conv",
     "warping_error",
     "weight_map",
+    "weighted_cross_entropy",
 ]

@@ -11,6 +11,7 @@ from unet_fast.reference.target_classes import target_classes
 from unet_fast.reference.up_conv import up_conv
 from unet_fast.reference.warping_error import is_simple, warping_error
 from unet_fast.reference.weight_map import weight_map
+from unet_fast.reference.weighted_cross_entropy import weighted_cross_entropy
 
 __all__ = [
     "conv_relu",
@@ -25,4 +26,5 @@ __all__ = [
     "up_conv",
     "warping_error",
     "weight_map",
+    "weighted_cross_entropy",
 ]

@@ -1,0 +1,38 @@
+"""weighted_cross_entropy, forward and backward, against F.cross_entropy times the weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.conftest import OURS
+from unet_fast import ops
+
+SIDE = 388  # pixels, the paper's output tile
+
+
+def loss_of_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (F.cross_entropy(logits, classes, reduction="none") * weights).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("classes", [2, 9])
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
+def test_weighted_cross_entropy(compare, classes, layout):
+    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    logits = torch.randn(4, classes, SIDE, SIDE).contiguous(memory_format=memory_format).requires_grad_()
+    target = torch.randint(0, classes, (4, SIDE, SIDE))
+    weights = 10 * torch.rand(target.shape)
+
+    def step(compute, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = compute(logits, target, weights)
+        return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+    small_target = target.byte()
+    compare(
+        {
+            OURS: lambda: step(ops.weighted_cross_entropy, small_target),
+            "F.cross_entropy": lambda: step(loss_of_cross_entropy, target),
+        },
+        group="weighted_cross_entropy",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-10),
+        gbyte=(4 * 3 * logits.numel() + (1 + 4) * 2 * target.numel()) / 1e9,  # logits twice, gradient, classes, weights
+    )
