@@ -1,6 +1,9 @@
 """conv_relu against PyTorch's convolution, in the layouts that PyTorch knows: layers of the paper's network at about
-half the tile's side, and of thin networks at full side.
+half the tile's side, and of thin networks at full side. Where Winograd's algorithm is chosen, "direct" is what it
+gains on.
 """
+
+import functools
 
 import pytest
 import torch
@@ -10,14 +13,22 @@ from tests.norms import relative_l2
 from unet_fast import ops, reference
 
 # C, O, side of the input in pixels
-PAPER = [(1, 64, 286), (64, 64, 284), (128, 128, 140), (256, 256, 68), (128, 64, 196)]
+PAPER = [(1, 64, 286), (64, 64, 284), (128, 128, 140), (256, 256, 68), (512, 512, 34), (128, 64, 196)]
 THIN = [(1, 8, 572), (8, 8, 570), (16, 16, 570), (32, 32, 282)]
 
 
 def verify(ours, other):
     # Where y is 0 but for rounding, the two may differ in which gradients they let pass.
     for a, b in zip(ours, other, strict=True):
-        assert relative_l2(a, b) < 1e-3
+        assert relative_l2(a, b) < 1e-2
+
+
+def algorithms(shape):
+    """Return name -> function of ours."""
+    functions = {OURS: ops.conv_relu}
+    if min(shape[:2]) >= 16:
+        functions["direct"] = functools.partial(ops.conv_relu, algorithm="direct")
+    return functions
 
 
 def layer(channels, out_channels, side):
@@ -42,7 +53,7 @@ def test_conv_relu(compare, shape):
     with torch.inference_mode():
         compare(
             {
-                OURS: lambda: (ops.conv_relu(*last),),
+                **{name: lambda f=f: (f(*last),) for name, f in algorithms(shape).items()},
                 "eager NCHW": lambda: (reference.conv_relu(*args),),
                 "eager channels_last": lambda: (reference.conv_relu(*last),),
             },
@@ -67,7 +78,7 @@ def test_conv_relu_backward(compare, shape):
 
     compare(
         {
-            OURS: backward(ops.conv_relu, channels_last(*args), torch.channels_last),
+            **{name: backward(f, channels_last(*args), torch.channels_last) for name, f in algorithms(shape).items()},
             "eager NCHW": backward(reference.conv_relu, args, torch.contiguous_format),
             "eager channels_last": backward(reference.conv_relu, channels_last(*args), torch.channels_last),
         },

@@ -61,6 +61,7 @@ void equals_plain_loop(const Shape& shape, bool gated, bool transposed, bool rel
         .relu = relu,
         .y = y.data(),
         .workspace = nullptr,
+        .algorithm = ConvAlgorithm::direct,  // test_winograd.cpp compares the other one with it
     };
     Buffer<float> workspace(device.cuda ? 0 : conv_relu_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();

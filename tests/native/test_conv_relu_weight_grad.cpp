@@ -54,6 +54,7 @@ void equals_plain_loop(const Shape& shape, bool gated) {
                         .grad_weight = grad_weight.data(),
                         .grad_bias = grad_bias.data(),
                         .workspace = nullptr,
+                        .algorithm = ConvAlgorithm::direct,  // test_winograd.cpp compares the other one with it
                     };
                     Buffer<float> workspace(device.cuda ? conv_relu_weight_grad_cuda_workspace(args)
                                                         : conv_relu_weight_grad_cpu_workspace(args, device.threads));
