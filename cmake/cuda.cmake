@@ -21,8 +21,7 @@ if(NOT UNET_FAST_CUDA STREQUAL "OFF")
     enable_language(CUDA)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
     add_library(unet_fast_cuda STATIC ${UNET_FAST_CUDA_KERNELS})
-    # The standard as a flag: CMake before 3.27 does not know that nvcc 13 has C++20.
-    target_compile_options(unet_fast_cuda PRIVATE -std=c++20 --extended-lambda --expt-relaxed-constexpr -Xfatbin=-compress-all)
+    target_compile_options(unet_fast_cuda PRIVATE --extended-lambda --expt-relaxed-constexpr -Xfatbin=-compress-all)
     # No contraction of a*b+c where the result must equal the CPU's bit for bit; see core/warp.h.
     set_source_files_properties(csrc/cuda/mirror_tiles.cu csrc/cuda/elastic_warp.cu PROPERTIES
       COMPILE_OPTIONS -fmad=false)
