@@ -47,7 +47,7 @@ def gflop(channels, out_channels, side):
 
 
 @pytest.mark.parametrize("shape", PAPER + THIN, ids=str)
-def test_conv_relu(compare, shape):
+def test_conv_relu(compare, device, shape):
     args = layer(*shape)
     last = channels_last(*args)
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def test_conv_relu(compare, shape):
 
 
 @pytest.mark.parametrize("shape", PAPER + THIN, ids=str)
-def test_conv_relu_backward(compare, shape):
+def test_conv_relu_backward(compare, device, shape):
     """All gradients; for one input channel that of the image is not wanted, as in training."""
     args, wanted = layer(*shape), slice(shape[0] == 1, 3)
     grad = torch.randn(1, shape[1], shape[2] - 2, shape[2] - 2)

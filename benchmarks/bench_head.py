@@ -15,7 +15,7 @@ def verify(ours, other):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("channels", [64, 8])
-def test_head(compare, channels, direction):
+def test_head(compare, device, channels, direction):
     side, classes = 388, 2
     x, weight = torch.randn(1, channels, side, side), torch.randn(classes, channels, 1, 1)
     bias, grad = torch.randn(classes), torch.randn(1, classes, side, side)

@@ -13,7 +13,7 @@ def verify(ours, other):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("shape", [(64, 284), (8, 568)], ids=str)
-def test_max_pool(compare, shape, direction):
+def test_max_pool(compare, device, shape, direction):
     channels, side = shape
     x, grad = torch.randn(1, channels, side, side), torch.randn(1, channels, side // 2, side // 2)
 

@@ -8,7 +8,7 @@ from unet_fast import ops, reference
 
 
 @pytest.mark.parametrize(("side", "planes", "dtype"), [(512, (), torch.uint8), (2048, (2,), torch.float32)])
-def test_stitch_tiles(compare, side, planes, dtype):
+def test_stitch_tiles(compare, device, side, planes, dtype):
     steps = torch.arange(0, side, 388)
     origins = torch.cartesian_prod(steps, steps)
     tiles = (torch.rand(len(origins), *planes, 388, 388) * 2).to(dtype)

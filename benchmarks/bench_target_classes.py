@@ -9,8 +9,8 @@ from unet_fast import ops, reference
 
 
 @pytest.mark.parametrize("gap", ["scan", "full8"])
-def test_target_classes(compare, gap):
-    labels = cells(400, 512)
+def test_target_classes(compare, device, gap):
+    labels = cells(400, 512).to(device)
     compare(
         {
             OURS: lambda: ops.target_classes(labels, gap),

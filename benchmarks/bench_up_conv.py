@@ -17,7 +17,7 @@ def verify(ours, other):
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_up_conv(compare, shape, direction):
+def test_up_conv(compare, device, shape, direction):
     channels, out_channels, side = shape
     x, weight = torch.randn(1, channels, side, side), torch.randn(channels, out_channels, 2, 2) / channels**0.5
     bias, grad = torch.randn(out_channels), torch.randn(1, out_channels, 2 * side, 2 * side)

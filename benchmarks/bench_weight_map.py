@@ -10,7 +10,7 @@ from benchmarks.instances import cells
 from unet_fast import ops
 
 BORDER, SIGMA, MARGIN = 10.0, 5.0, 30  # beyond a margin of 6 sigma the border term is below 2e-7
-CLASS_WEIGHT = torch.tensor([0.8, 1.3])
+CLASS_WEIGHT = [0.8, 1.3]
 
 
 def weights_of(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> torch.Tensor:
@@ -23,7 +23,7 @@ def weights_of(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> tor
         d1[box] = np.minimum(d1[box], distance)
     classes = ops.target_classes(torch.from_numpy(labels)[None])
     term = torch.from_numpy(BORDER * np.exp(-((d1 + d2) ** 2) / (2 * SIGMA**2)))
-    return CLASS_WEIGHT[classes.long()] + term * (classes == 0)
+    return torch.tensor(CLASS_WEIGHT, device="cpu")[classes.long()] + term * (classes == 0)
 
 
 def cropped(labels: np.ndarray) -> torch.Tensor:
@@ -40,28 +40,28 @@ def full(labels: np.ndarray) -> torch.Tensor:
 
 
 def verify(ours: torch.Tensor, other: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.cpu(), other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "side"), [(60, 512), (400, 512)])
-def test_weight_map(compare, count, side):
-    labels = cells(count, side)
+def test_weight_map(compare, device, count, side):
+    labels, class_weight = cells(count, side).to(device), torch.tensor(CLASS_WEIGHT)
     rivals = {
-        OURS: lambda: ops.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA),
-        "scipy EDT per cell, cropped": lambda: cropped(labels[0].numpy()),
+        OURS: lambda: ops.weight_map(labels, class_weight, BORDER, SIGMA),
+        "scipy EDT per cell, cropped": lambda: cropped(labels[0].cpu().numpy()),
     }
     if count <= 60:
-        rivals["scipy EDT per cell"] = lambda: full(labels[0].numpy())
+        rivals["scipy EDT per cell"] = lambda: full(labels[0].cpu().numpy())
     compare(rivals, group="weight_map", verify=verify, rounds=5)
 
 
-def test_few_cells_in_a_large_image(compare):
-    labels = torch.zeros(1, 2048, 2048, dtype=torch.int32)
+def test_few_cells_in_a_large_image(compare, device):
+    labels, class_weight = torch.zeros(1, 2048, 2048, dtype=torch.int32), torch.tensor(CLASS_WEIGHT)
     labels[:, :512, :512] = cells(60, 512)
     compare(
         {
-            OURS: lambda: ops.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA),
-            "scipy EDT per cell, cropped": lambda: cropped(labels[0].numpy()),
+            OURS: lambda: ops.weight_map(labels, class_weight, BORDER, SIGMA),
+            "scipy EDT per cell, cropped": lambda: cropped(labels[0].cpu().numpy()),
         },
         group="weight_map",
         verify=verify,

@@ -16,7 +16,7 @@ def loss_of_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, weights: 
 
 @pytest.mark.parametrize("classes", [2, 9])
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
-def test_weighted_cross_entropy(compare, classes, layout):
+def test_weighted_cross_entropy(compare, device, classes, layout):
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     logits = torch.randn(4, classes, SIDE, SIDE).contiguous(memory_format=memory_format).requires_grad_()
     target = torch.randint(0, classes, (4, SIDE, SIDE))

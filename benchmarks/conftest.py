@@ -11,13 +11,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Like with like: cuDNN would compute float32 convolutions in TF32.
+torch.backends.cudnn.allow_tf32 = False
 OURS = "unet_fast"
 
 
@@ -30,11 +32,12 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 @pytest.fixture(params=["cpu", "cuda"])
-def device(request: pytest.FixtureRequest) -> torch.device:
-    """The CPU (best instruction set), then CUDA."""
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The CPU (best instruction set), then CUDA; new tensors are made there."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    return torch.device(request.param)
+    with torch.device(request.param) as chosen:
+        yield chosen
 
 
 @pytest.fixture
