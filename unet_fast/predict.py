@@ -114,6 +114,11 @@ class PredictConfig:
     threads: int | None = None
 
 
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; "auto" is CUDA where it is usable."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
 def find_images(path: Path) -> list[Path]:
     """Return the image files of a folder in order of their names, or the file itself.
 
@@ -148,7 +153,7 @@ def run(config: PredictConfig) -> None:
     """Segment what the configuration names, and say what was written."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device)
     model = load_model(config.model)
     model.net.to(device)
     files = find_images(config.input)

@@ -22,15 +22,11 @@ from unet_fast.data import LabelledImages, Normalization
 from unet_fast.loss import class_balance, weighted_cross_entropy
 from unet_fast.model import UNet
 from unet_fast.plots import draw_progress
+from unet_fast.predict import choose_device
 from unet_fast.samples import Sampler
 from unet_fast.validation import Validator
 
 DEFAULT_EPOCHS = 10
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA where it is usable."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 class Trainer:
@@ -110,9 +106,7 @@ class Trainer:
         started = time.monotonic()
         if not self.rows:
             self._score(started, {"epoch": 0})
-        bar = tqdm(
-            total=total, initial=self.epoch * per_epoch + self.step, unit="step", disable=not sys.stderr.isatty()
-        )
+        bar = tqdm(total=total, initial=self._done(), unit="step", disable=not sys.stderr.isatty())
         with bar:
             while not self._finished(started, total):
                 loss = self._train_step(total)
@@ -125,13 +119,16 @@ class Trainer:
             if not self.stopping:
                 self._score(started, {"epoch": self.epoch + self.step / per_epoch, "loss": self.loss_sum / self.step})
 
+    def _done(self) -> int:
+        """Return the number of steps since the start of the run."""
+        return self.epoch * self.sampler.steps_per_epoch() + self.step
+
     def _finished(self, started: float, total: int | None) -> bool:
-        done = self.epoch * self.sampler.steps_per_epoch() + self.step
         hours = (time.monotonic() - started) / 3600
         patience = self.config.patience
         return (
             self.stopping
-            or (total is not None and done >= total)
+            or (total is not None and self._done() >= total)
             or (self.config.hours is not None and hours >= self.config.hours)
             or (patience is not None and self.validations_since_best >= patience)
         )
@@ -141,8 +138,7 @@ class Trainer:
         config = self.config
         batch = self.sampler.batch(self.epoch, self.step)
         if self.preset.cosine and total is not None:
-            done = self.epoch * self.sampler.steps_per_epoch() + self.step
-            rate = (config.lr or self.preset.lr) * 0.5 * (1 + math.cos(math.pi * done / total))
+            rate = (config.lr or self.preset.lr) * 0.5 * (1 + math.cos(math.pi * self._done() / total))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
         self.net.train()
