@@ -3,6 +3,7 @@
 
 #include "cpu/row_product.h"
 #include "cpu/winograd.h"
+#include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -48,6 +49,17 @@ RowProduct as_row_product(const ConvReluArgs& args) {
 }
 
 }  // namespace
+
+bool conv_relu_fuses(const ConvReluArgs& args) {
+  // The channels of a second source begin with a panel.
+  return conv_path(args) != ConvPath::direct && (!args.skip.data || args.in_channels % kPanel == 0);
+}
+
+int64_t conv_relu_packed(const ConvReluArgs& args) {
+  return conv_path(args) == ConvPath::direct ? 0 : winograd_packed(args);
+}
+
+void conv_relu_pack(const ConvReluArgs& args, const Threads& threads) { winograd_pack(args, args.workspace, threads); }
 
 int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);

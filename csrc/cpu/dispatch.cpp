@@ -84,12 +84,18 @@ void weighted_cross_entropy_backward_cpu(const WeightedCrossEntropyBackwardArgs&
 }
 
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads) { cpu_kernels().conv_relu(args, threads); }
+bool conv_relu_fuses(const ConvReluArgs& args) { return cpu_kernels().conv_relu_fuses(args); }
+void conv_relu_pack(const ConvReluArgs& args, const Threads& threads) { cpu_kernels().conv_relu_pack(args, threads); }
+int64_t conv_relu_packed(const ConvReluArgs& args) { return cpu_kernels().conv_relu_packed(args); }
 int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads) {
   return cpu_kernels().conv_relu_workspace(args, threads);
 }
 
 void conv_relu_weight_grad_cpu(const ConvReluWeightGradArgs& args, const Threads& threads) {
   cpu_kernels().conv_relu_weight_grad(args, threads);
+}
+bool conv_relu_weight_grad_fuses(const ConvReluWeightGradArgs& args) {
+  return cpu_kernels().conv_relu_weight_grad_fuses(args);
 }
 int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
   return cpu_kernels().conv_relu_weight_grad_workspace(args, threads);

@@ -14,19 +14,13 @@ UNET_FAST_FUNCTION void visit_channels(int64_t channels, const Visit& visit) {
   for (int64_t c = 0; c < channels; c += kLanes) visit(c, channels - c < kLanes ? channels - c : kLanes);
 }
 
-// Which lanes a later pixel of the window wins, in torch's order: where it is greater, and always where it is NaN.
-UNET_FAST_FUNCTION auto wins(Vector value, Vector best) { return (value > best) | (value != value); }
-
 template <class T>
 void pool_row(const T* x, int64_t x_row, int64_t width, int64_t channels, T* y) {
   const int64_t offset[kWindow] = {0, channels, x_row, x_row + channels};
   for (int64_t pixel = 0; pixel < width; ++pixel, x += 2 * channels, y += channels) {
     visit_channels(channels, [&](int64_t c, int64_t count) {
       Vector best = load_values(x + c, count);
-      for (int i = 1; i < kWindow; ++i) {
-        const Vector value = load_values(x + offset[i] + c, count);
-        best = wins(value, best) ? value : best;
-      }
+      for (int i = 1; i < kWindow; ++i) best = later_maximum(best, load_values(x + offset[i] + c, count));
       store_values(y + c, best, count);
     });
   }

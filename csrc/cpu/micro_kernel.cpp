@@ -41,6 +41,7 @@ void multiply(const MicroKernelArgs& args) {
   constexpr int kShare = kUse == Use::product ? 3 : kItems;
   constexpr int kPointers = (kItems + kShare - 1) / kShare;
   const float* b = args.b;
+  const float* next = args.next;
   for (int64_t row = 0; row < args.rows; ++row) {
     const float* a[kPointers];
     for (int q = 0; q < kPointers; ++q) a[q] = args.a + row * args.a_row + q * kShare * args.a_item;
@@ -48,6 +49,10 @@ void multiply(const MicroKernelArgs& args) {
       Vector factor[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
+      if constexpr (kUse == Use::product) {
+        __builtin_prefetch(next, 0, 2);
+        next += args.next_step;
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < kItems; ++i) {
         const int64_t a_item = kUse == Use::product ? args.a_item : kGroup;

@@ -30,6 +30,10 @@ struct MicroKernelArgs {
   bool relu;          // product: max(sum, 0) in the end
   float* sum;         // [items][vectors * kLanes]; product of group 2: [items][kLanes / 2], pairs of lanes added
   int64_t sum_item;   // floats between items
+
+  // product: every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
+  const float* next;
+  int64_t next_step;
 };
 
 using MicroKernel = void (*)(const MicroKernelArgs& args);

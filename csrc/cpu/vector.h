@@ -122,6 +122,12 @@ UNET_FAST_FUNCTION void prefetch(const void* from, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(static_cast<const char*>(from) + i);
 }
 
+// Which lanes a later value wins over the best so far, in the order of torch's max_pool2d: where it is greater, and
+// always where it is NaN.
+UNET_FAST_FUNCTION auto wins(Vector value, Vector best) { return (value > best) | (value != value); }
+
+UNET_FAST_FUNCTION Vector later_maximum(Vector best, Vector value) { return wins(value, best) ? value : best; }
+
 // max(value, 0), NaN stays NaN.
 template <class V>
 UNET_FAST_FUNCTION V rectify(V value) {

@@ -1,10 +1,10 @@
-// Winograd's convolution: the choice of the path, and its two schedules for the result and for the gradient of x.
+// Winograd's convolution, forward and for the gradient of x, in two schedules. Both begin with U, unless it is given.
 //
-// By tiles: for wide images, whose V would not fit into a cache. All of U is made first. A task then takes about 28
-// tiles through everything: their V and one block of M stay in the second-level cache, U comes from the third.
+// Wide: for images whose V would not fit into a cache. A task takes about 28 tiles through everything: their
+// V and one block of M stay in the second-level cache, and U comes from the third while the product before is computed.
 //
-// By outputs: for deep layers, where U is larger than V. The V of many tiles is made first. A task then takes all of
-// them through one block of outputs, whose U it makes for six points at a time, just before they are used.
+// Deep: for layers whose U is larger than their V. V of all tiles is made first; a task is one point and one
+// block of outputs, so that every part of U, which comes from main memory, is read once; M of all tiles is last.
 #include "cpu/winograd.h"
 
 #include "cpu/item_product.h"
@@ -14,52 +14,113 @@ namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
 struct Problem {
-  TiledImages in;
-  TiledOutput out;
+  TiledImages in[2];
+  TiledOutput out[2];
   WeightTaps weight;
-  int64_t channels;  // padded
+  int64_t channels;  // of all sources, padded
+  int64_t blocks;    // of all outputs
 
   explicit Problem(const ConvReluArgs& args)
-      : in{.data = static_cast<const float*>(args.x),
-           .gate = static_cast<const float*>(args.gate),
-           .height = args.height,
-           .width = args.width,
-           .channels = args.in_channels,
-           .padding = args.padding,
-           .grid = grid_of(args)},
-        out{.data = static_cast<float*>(args.y),
-            .height = out_height(args),
-            .width = out_width(args),
-            .channels = args.out_channels,
-            .bias = static_cast<const float*>(args.bias),
-            .relu = args.relu,
-            .grid = grid_of(args)},
+      : in{source_of(args), skip_of(args)},
+        out{output_of(args), rest_of(args)},
         weight{.data = static_cast<const float*>(args.weight),
-               .channels = args.in_channels,
+               .channels = args.in_channels + args.skip.channels,
                .stride_o = args.weight_stride_o,
                .stride_c = args.weight_stride_c,
                .stride_y = args.weight_stride_y,
                .stride_x = args.weight_stride_x},
-        channels(padded_channels(args.in_channels)) {}
+        channels(padded_channels(weight.channels)),
+        blocks(LaneBlock::blocks(out[0].channels) + LaneBlock::blocks(out[1].channels)) {}
 
   static int64_t out_height(const ConvReluArgs& args) { return args.height + 2 * args.padding - 2; }
   static int64_t out_width(const ConvReluArgs& args) { return args.width + 2 * args.padding - 2; }
   static TileGrid grid_of(const ConvReluArgs& args) { return {args.images, out_height(args), out_width(args)}; }
 
+  static TiledImages source_of(const ConvReluArgs& args) {
+    return {.data = static_cast<const float*>(args.x),
+            .gate = static_cast<const float*>(args.gate),
+            .height = args.height,
+            .width = args.width,
+            .channels = args.in_channels,
+            .row_stride = args.width * args.in_channels,
+            .image_stride = args.height * args.width * args.in_channels,
+            .padding = args.padding,
+            .grid = grid_of(args)};
+  }
+
+  static TiledImages skip_of(const ConvReluArgs& args) {
+    TiledImages skip = source_of(args);
+    skip.data = static_cast<const float*>(args.skip.data);
+    skip.channels = args.skip.channels;
+    skip.row_stride = args.skip.row_stride;
+    skip.image_stride = args.skip.image_stride;
+    return skip;
+  }
+
+  static TiledOutput output_of(const ConvReluArgs& args) {
+    return {.data = static_cast<float*>(args.y),
+            .pooled = static_cast<float*>(args.pooled),
+            .height = out_height(args),
+            .width = out_width(args),
+            .channels = args.y_rest ? args.y_channels : args.out_channels,
+            .crop = args.crop,
+            .bias = static_cast<const float*>(args.bias),
+            .relu = args.relu,
+            .grid = grid_of(args)};
+  }
+
+  static TiledOutput rest_of(const ConvReluArgs& args) {
+    TiledOutput rest = output_of(args);
+    rest.data = static_cast<float*>(args.y_rest);
+    rest.channels = args.out_channels - rest.channels;
+    return rest;
+  }
+
+  int64_t tiles() const { return in[0].grid.count(); }
   int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
   static int64_t m_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
   int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
+  int64_t u_block() const { return kPoints * u_plane(); }
+  int64_t u_floats() const { return blocks * u_block(); }
+
+  // Which of the two outputs a block belongs to, and the block.
+  int owner(int64_t block) const { return block >= LaneBlock::blocks(out[0].channels); }
+  LaneBlock lane_block(int64_t block) const {
+    if (!owner(block)) return LaneBlock(block, out[0].channels);
+    return LaneBlock(block - LaneBlock::blocks(out[0].channels), out[1].channels, out[0].channels);
+  }
+
+  // U of one block for one panel of channels.
+  void make_u(int64_t block, int64_t panel, float* u) const {
+    alignas(64) float turned[kPanel * kTurnedChannel];
+    const int64_t c = panel * kPanel;
+    const LaneBlock lanes = lane_block(block);
+    turn_weights(weight, lanes, c, c + kPanel, turned);
+    transform_weights(turned, lanes, kPanel, u + block * u_block() + c * lanes.lanes(), u_plane());
+  }
+
+  void make_u(float* u, const Threads& threads) const {
+    const int64_t panels = channels / kPanel;
+    parallel_for(threads, blocks * panels, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) make_u(i / panels, i % panels, u);
+    });
+  }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
   void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+    v += t * kPanel;
+    for (const TiledImages& images : in) {
+      transform_input_tile(images, first + t, v, v_plane(tiles), tiles * kPanel);
+      v += padded_channels(images.channels) * tiles;
+    }
   }
 
-  // M of `tiles` tiles and one block at point p, whose U is given.
-  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
-                const float* u, float* m) const {
+  // M of `tiles` tiles and one block at a point, from V and U at that point; `next_u` is the U that will be needed
+  // next.
+  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, const float* v, const float* u,
+                const float* next_u, float* m) const {
     product.run({
-        .a = v + p * v_plane(tiles),
+        .a = v,
         .a_row = tiles * kPanel,
         .a_item = kPanel,
         .a_step = 1,
@@ -68,116 +129,118 @@ struct Problem {
         .depth = kPanel,
         .bias = nullptr,
         .relu = false,
-        .sum = m + p * m_plane(tiles),
+        .sum = m,
         .sum_item = block.lanes(),
+        .next = next_u,
+        .next_step = 0,
     });
   }
 
-  void transform_output(const LaneBlock& block, int64_t first, int64_t tiles, const float* m) const {
-    for (int64_t t = 0; t < tiles; ++t) {
-      transform_output_tile(out, first + t, block, m + t * block.lanes(), m_plane(tiles));
-    }
+  void transform_output(int64_t block, int64_t first, int64_t t, int64_t tiles, const float* m) const {
+    const LaneBlock lanes = lane_block(block);
+    transform_output_tile(out[owner(block)], first + t, lanes, m + t * lanes.lanes(), m_plane(tiles));
   }
 };
 
-// ---- by tiles
+// ---- wide
 
 constexpr int64_t kTaskTiles = 28;  // of a task; a multiple of the micro-kernel's items
 
-struct ByTiles {
-  int64_t blocks, tiles;                          // of outputs; of a task, at most
-  int64_t u_block, u_floats, v_floats, m_floats;  // U of a block and of all; V and M of a worker
-  explicit ByTiles(const Problem& problem)
-      : blocks(LaneBlock::blocks(problem.out.channels)),
-        tiles(smaller(kTaskTiles, problem.in.grid.count())),
-        u_block(kPoints * problem.u_plane()),
-        u_floats(blocks * u_block),
+struct Wide {
+  int64_t tiles;               // of a task, at most
+  int64_t v_floats, m_floats;  // of a worker: V, and M of a block
+  int64_t group;               // blocks whose M exists at a time
+  explicit Wide(const Problem& problem)
+      : tiles(smaller(kTaskTiles, problem.tiles())),
         v_floats(kPoints * problem.v_plane(tiles)),
-        m_floats(kPoints * problem.m_plane(tiles)) {}
-  int64_t worker_floats() const { return v_floats + m_floats; }
+        m_floats(kPoints * problem.m_plane(tiles)) {
+    // A small V stays in the second-level cache, and is read again for the next block, whose M takes the place of the
+    // last one's. U would drive out a large V in between: it is read once, point by point, for all blocks.
+    constexpr int64_t kCachedV = 160 << 10;  // floats
+    group = v_floats <= kCachedV ? 1 : problem.blocks;
+  }
+  int64_t worker_floats() const { return v_floats + group * m_floats; }
+  int64_t floats(int threads) const { return threads * worker_floats(); }
 };
 
-// U of one block for one panel of channels.
-void make_u(const Problem& problem, const LaneBlock& block, int64_t panel, float* u) {
-  alignas(64) float turned[kPanel * kTurnedChannel];
-  const int64_t c = panel * kPanel;
-  turn_weights(problem.weight, block, c, c + kPanel, turned);
-  for (int row = 0; row < kTileIn; ++row) {
-    transform_weights(turned, block, kPanel, row, u + row * kTileIn * problem.u_plane() + c * block.lanes(),
-                      problem.u_plane());
+// M of blocks [begin, end) for `tiles` tiles, whose V is given.
+void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t tiles, const float* v,
+                    const float* u, float* m) {
+  const int64_t products = kPoints * (end - begin);
+  const auto u_of = [&](int64_t i) {
+    return u + ((begin + i % (end - begin)) * kPoints + i / (end - begin)) * problem.u_plane();
+  };
+  for (int64_t i = 0; i < products; ++i) {
+    const int64_t p = i / (end - begin), b = i % (end - begin);
+    const LaneBlock block = problem.lane_block(begin + b);
+    const ItemProduct product(Use::product, block.vectors, tiles);
+    const float* next_u = i + 1 < products ? u_of(i + 1) : u + end % problem.blocks * problem.u_block();
+    problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(i), next_u,
+                     m + b * plan.m_floats + p * problem.m_plane(tiles));
   }
 }
 
-void run_by_tiles(const Problem& problem, float* workspace, const Threads& threads) {
-  const ByTiles plan(problem);
-  const int64_t panels = problem.channels / kPanel;
-  float* const u = workspace;
-  parallel_for(threads, plan.blocks * panels, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      make_u(problem, LaneBlock(i / panels, problem.out.channels), i % panels, u + i / panels * plan.u_block);
-    }
-  });
-  const Pieces tasks(problem.in.grid.count(), plan.tiles);
+void run_wide(const Problem& problem, const float* u, float* workspace, const Threads& threads) {
+  const Wide plan(problem);
+  const Pieces tasks(problem.tiles(), plan.tiles);
   parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
-    float* const v = u + plan.u_floats + worker * plan.worker_floats();
+    float* const v = workspace + worker * plan.worker_floats();
     float* const m = v + plan.v_floats;
     const int64_t first = tasks.begin(task), tiles = tasks.begin(task + 1) - first;
     for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
-    for (int64_t b = 0; b < plan.blocks; ++b) {
-      const LaneBlock block(b, problem.out.channels);
-      const ItemProduct product(Use::product, block.vectors, tiles);
-      for (int p = 0; p < kPoints; ++p) {
-        problem.multiply(product, block, tiles, p, v, u + b * plan.u_block + p * problem.u_plane(), m);
+    for (int64_t begin = 0; begin < problem.blocks; begin += plan.group) {
+      const int64_t end = smaller(begin + plan.group, problem.blocks);
+      multiply_group(problem, plan, begin, end, tiles, v, u, m);
+      for (int64_t b = begin; b < end; ++b) {
+        for (int64_t t = 0; t < tiles; ++t) {
+          problem.transform_output(b, first, t, tiles, m + (b - begin) * plan.m_floats);
+        }
       }
-      problem.transform_output(block, first, tiles, m);
     }
   });
 }
 
-// ---- by outputs
+// ---- deep
 
-struct ByOutputs {
-  int64_t tiles;                         // whose V exists at a time, at most
-  int64_t v_floats;                      // V of all
-  int64_t w_floats, u_floats, m_floats;  // of a worker, for a block of outputs: turned weights, U at six points, M
-  explicit ByOutputs(const Problem& problem) {
-    constexpr int64_t kMostV = 5 << 20;  // floats
-    tiles = smaller(larger(kTaskTiles, kMostV / (kPoints * problem.channels)), problem.in.grid.count());
+struct Deep {
+  int64_t tiles;               // whose V and M exist at a time, at most
+  int64_t v_floats, m_floats;  // V, and M of a block
+  explicit Deep(const Problem& problem) {
+    constexpr int64_t kMostFloats = 16 << 20;  // of V and of M
+    tiles = smaller(larger(kTaskTiles, kMostFloats / (kPoints * larger(problem.channels, problem.blocks * kMaxLanes))),
+                    problem.tiles());
     v_floats = kPoints * problem.v_plane(tiles);
-    w_floats = problem.channels * kTurnedChannel;
-    u_floats = kTileIn * problem.u_plane();
     m_floats = kPoints * problem.m_plane(tiles);
   }
-  int64_t worker_floats() const { return w_floats + u_floats + m_floats; }
+  int64_t floats(const Problem& problem) const { return v_floats + problem.blocks * m_floats; }
 };
 
-// One block of outputs for tiles [first, first + tiles), whose V is given.
-void run_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
-               const float* v, float* memory) {
-  float *const w = memory, *const u = w + plan.w_floats, *const m = u + plan.u_floats;
-  const ItemProduct product(Use::product, block.vectors, tiles);
-  turn_weights(problem.weight, block, 0, problem.channels, w);
-  for (int row = 0; row < kTileIn; ++row) {
-    transform_weights(w, block, problem.channels, row, u, problem.u_plane());
-    for (int x = 0; x < kTileIn; ++x) {
-      problem.multiply(product, block, tiles, row * kTileIn + x, v, u + x * problem.u_plane(), m);
-    }
-  }
-  problem.transform_output(block, first, tiles, m);
-}
-
-void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
-  const ByOutputs plan(problem);
-  float* const v = workspace;
-  const Pieces chunks(problem.in.grid.count(), plan.tiles);
+void run_deep(const Problem& problem, const float* u, float* workspace, const Threads& threads) {
+  const Deep plan(problem);
+  float *const v = workspace, *const m = v + plan.v_floats;
+  const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
     });
-    parallel_tasks(threads, LaneBlock::blocks(problem.out.channels), [&](int64_t task, int64_t worker) {
-      run_block(problem, plan, LaneBlock(task, problem.out.channels), first, tiles, v,
-                v + plan.v_floats + worker * plan.worker_floats());
+    const int64_t products = kPoints * problem.blocks;
+    const auto u_of = [&](int64_t task) {
+      return u + (task % problem.blocks * kPoints + task / problem.blocks) * problem.u_plane();
+    };
+    parallel_tasks(threads, products, [&](int64_t task, int64_t) {
+      const int64_t p = task / problem.blocks, b = task % problem.blocks;
+      const LaneBlock block = problem.lane_block(b);
+      const ItemProduct product(Use::product, block.vectors, tiles);
+      // The other threads take the tasks in between.
+      problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(task),
+                       u_of(smaller(task + threads.count, products - 1)),
+                       m + b * plan.m_floats + p * problem.m_plane(tiles));
+    });
+    parallel_for(threads, problem.blocks * tiles, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
+      }
     });
   }
 }
@@ -204,38 +267,44 @@ ConvPath choose(const Shape& shape) {
   }
   // U outgrows the second-level cache at 256 x 256 channels (9 MB); V of a wide image outgrows it more.
   const bool deep = shape.in_channels * shape.out_channels >= 256 * 256;
-  return deep && grid.rows * grid.columns <= 24 * 24 ? ConvPath::by_outputs : ConvPath::by_tiles;
+  return deep && grid.rows * grid.columns <= 24 * 24 ? ConvPath::deep : ConvPath::wide;
 }
 
 }  // namespace
 
 ConvPath conv_path(const ConvReluArgs& args) {
   return choose({args.algorithm, args.dtype, args.images, Problem::out_height(args), Problem::out_width(args),
-                 args.in_channels, args.out_channels});
+                 args.in_channels + args.skip.channels, args.out_channels});
 }
 
 ConvPath conv_path(const ConvReluWeightGradArgs& args) {
-  return choose(
-      {args.algorithm, args.dtype, args.images, args.height - 2, args.width - 2, args.in_channels, args.out_channels});
+  return choose({args.algorithm, args.dtype, args.images, args.height - 2, args.width - 2,
+                 args.in_channels + args.skip.channels, args.out_channels});
+}
+
+int64_t winograd_packed(const ConvReluArgs& args) { return Problem(args).u_floats(); }
+
+void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threads) {
+  Problem(args).make_u(packed, threads);
 }
 
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
-  if (path == ConvPath::by_tiles) {
-    const ByTiles plan(problem);
-    return plan.u_floats + threads * plan.worker_floats();
-  }
-  const ByOutputs plan(problem);
-  return plan.v_floats + threads * plan.worker_floats();
+  const int64_t u_floats = args.packed ? 0 : problem.u_floats();
+  return u_floats + (path == ConvPath::wide ? Wide(problem).floats(threads) : Deep(problem).floats(problem));
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  if (path == ConvPath::by_tiles) {
-    run_by_tiles(problem, args.workspace, threads);
-  } else {
-    run_by_outputs(problem, args.workspace, threads);
+  const float* u = args.packed;
+  float* workspace = args.workspace;
+  if (!u) {
+    problem.make_u(workspace, threads);
+    u = workspace;
+    workspace += problem.u_floats();
   }
+  const auto run = path == ConvPath::wide ? run_wide : run_deep;
+  run(problem, u, workspace, threads);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

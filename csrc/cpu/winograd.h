@@ -12,7 +12,7 @@
 //   V   [36 points][panels of 16 channels][tiles][16]   a cache line per tile, read from front to back: product by
 //                                                       product by the micro-kernel's 14 tiles, gradient by channels
 //   U   [blocks of outputs][36][C][lanes of the block]  read from front to back
-//   M   [36][tiles][lanes of the block]                 one block at a time
+//   M   [blocks of outputs][36][tiles][lanes of the block]
 //
 // Channels are padded with zeros to whole panels, outputs to whole vectors. The planes of the 36 points lie an odd
 // number of cache lines apart: a power of two would put all of them into the same cache sets.
@@ -24,11 +24,11 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
-// How a convolution is computed. The two schedules of Winograd give the same bits.
+// How a convolution is computed. Forward, both schedules of Winograd give the same bits.
 enum class ConvPath {
   direct,
-  by_tiles,    // U at once; then a task takes a block of tiles through all outputs, with a small V of its own
-  by_outputs,  // V of many tiles at once; then a task takes a block of outputs through all tiles, with a U of its own
+  wide,  // a task takes a few tiles through everything
+  deep,  // everything takes one step after another; a task of the products is a point and a block of outputs
 };
 
 // The one place that chooses, from the shape, the dtype and args.algorithm, never from the number of threads.
@@ -36,6 +36,8 @@ ConvPath conv_path(const ConvReluArgs& args);
 ConvPath conv_path(const ConvReluWeightGradArgs& args);
 
 // For a path that is not direct; float32.
+int64_t winograd_packed(const ConvReluArgs& args);  // floats of U
+void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threads);
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads);  // floats
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads);
 int64_t winograd_weight_grad_workspace(const ConvReluWeightGradArgs& args, ConvPath path, int threads);  // floats

@@ -24,32 +24,38 @@ struct TileGrid {
 
 // A batch of images under the grid.
 struct TiledImages {
-  const float* data;  // [N, H, W, C] dense
-  const float* gate;  // [N, H, W, C] dense or null: data reads as 0 where gate <= 0 (the gradient of ReLU)
-  int64_t height;     // H, pixels
-  int64_t width;      // W, pixels
-  int64_t channels;   // C
-  int64_t padding;    // pixels of zeros around; tile (0, 0) begins at pixel (-padding, -padding)
+  const float* data;     // [N, H, W, C], pixels dense
+  const float* gate;     // likewise or null: data reads as 0 where gate <= 0 (the gradient of ReLU)
+  int64_t height;        // H, pixels
+  int64_t width;         // W, pixels
+  int64_t channels;      // C; 0: no images at all
+  int64_t row_stride;    // elements
+  int64_t image_stride;  // elements
+  int64_t padding;       // pixels of zeros around; tile (0, 0) begins at pixel (-padding, -padding)
   TileGrid grid;
 };
 
 struct TiledOutput {
-  float* data;        // [N, H, W, O] dense
+  float* data;        // [N, H - 2 crop, W - 2 crop, O] dense
+  float* pooled;      // [N, H / 2, W / 2, O] dense or null: the maximum of 2 x 2 pixels
   int64_t height;     // H, pixels
   int64_t width;      // W, pixels
-  int64_t channels;   // O
+  int64_t channels;   // O; 0: no output at all
+  int64_t crop;       // pixels along each edge that are computed, and not stored in data
   const float* bias;  // [O] or null (0)
   bool relu;
   TileGrid grid;
 };
 
-// Outputs [first, first + count) of every pixel: two vectors, or one where no more is left.
+// Outputs [first, first + count) of every pixel: two vectors, or one where no more is left. Their weights and biases
+// are those of `offset` outputs later: the blocks of a second output follow those of the first.
 struct LaneBlock {
-  int64_t first, count;
+  int64_t first, count, offset;
   int vectors;
-  LaneBlock(int64_t index, int64_t outputs)
+  LaneBlock(int64_t index, int64_t outputs, int64_t offset = 0)
       : first(index * kMaxLanes),
         count(smaller(outputs - first, kMaxLanes)),
+        offset(offset),
         vectors(static_cast<int>(divide_up(count, kLanes))) {}
   UNET_FAST_METHOD int64_t lanes() const { return vectors * kLanes; }
   static int64_t blocks(int64_t outputs) { return divide_up(outputs, kMaxLanes); }
@@ -81,11 +87,11 @@ constexpr int64_t kTurnedChannel = kTaps * kMaxLanes;  // floats
 // the weight's last one on.
 void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned);
 
-// U of a block at the six points p = 6 * row + x, (G g G^T)[p] at u[x * plane + c * lanes + lane].
-void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u, int64_t plane);
+// U of a block, (G g G^T)[p] at u[p * plane + c * lanes + lane].
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane);
 
-// The reverse, G^T u G: adds the part of the six points of a row, laid out as above, to the turned taps; row 0 sets
-// them.
+// The reverse, G^T u G: adds the part of the six points p = 6 * row + x, at u[x * plane + c * lanes + lane], to the
+// turned taps; row 0 sets them.
 void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
                                 float* turned);
 

@@ -1,10 +1,10 @@
 // The gradient of the weight in Winograd's domain: for each point p, dU[p] = V[p]^T (A dy A^T)[p], and
 // dW = G^T dU G, because y = A^T [ sum of U * V ] A and U = G W G^T.
 //
-// By tiles: a task takes a chunk of tiles, a block of them at a time, and adds to a dU of its own; its dW is a partial
+// Wide: a task takes a chunk of tiles, a block of them at a time, and adds to a dU of its own; its dW is a partial
 // sum, and the partial sums of all chunks are added in their order.
 //
-// By outputs: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and
+// Deep: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and
 // computes its dU. Where there are more tiles than that, dW is added up.
 //
 // The chunks depend on the shape alone, and so do the sums.
@@ -16,42 +16,67 @@ namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
 struct Problem {
-  TiledImages in, grad;
-  int64_t blocks;      // of outputs
-  int64_t channels;    // padded
-  float* grad_weight;  // [O, C, 3, 3]
-  float* grad_bias;    // [O]
+  TiledImages in[2];
+  TiledImages grad;
+  int64_t blocks;       // of outputs
+  int64_t in_channels;  // of both sources
+  int64_t channels;     // the same, padded
+  float* grad_weight;   // [O, C, 3, 3]
+  float* grad_bias;     // [O]
 
   explicit Problem(const ConvReluWeightGradArgs& args)
-      : in{.data = static_cast<const float*>(args.x),
-           .gate = nullptr,
-           .height = args.height,
-           .width = args.width,
-           .channels = args.in_channels,
-           .padding = 0,
-           .grid = grid_of(args)},
+      : in{source_of(args), skip_of(args)},
         grad{.data = static_cast<const float*>(args.grad),
              .gate = static_cast<const float*>(args.gate),
              .height = args.height - 2,
              .width = args.width - 2,
              .channels = args.out_channels,
+             .row_stride = (args.width - 2) * args.out_channels,
+             .image_stride = (args.height - 2) * (args.width - 2) * args.out_channels,
              .padding = 0,
              .grid = grid_of(args)},
         blocks(LaneBlock::blocks(args.out_channels)),
-        channels(padded_channels(args.in_channels)),
+        in_channels(args.in_channels + args.skip.channels),
+        channels(padded_channels(in_channels)),
         grad_weight(static_cast<float*>(args.grad_weight)),
         grad_bias(static_cast<float*>(args.grad_bias)) {}
 
   static TileGrid grid_of(const ConvReluWeightGradArgs& args) { return {args.images, args.height - 2, args.width - 2}; }
 
-  int64_t weights() const { return grad.channels * in.channels * kTaps; }
+  static TiledImages source_of(const ConvReluWeightGradArgs& args) {
+    return {.data = static_cast<const float*>(args.x),
+            .gate = nullptr,
+            .height = args.height,
+            .width = args.width,
+            .channels = args.in_channels,
+            .row_stride = args.width * args.in_channels,
+            .image_stride = args.height * args.width * args.in_channels,
+            .padding = 0,
+            .grid = grid_of(args)};
+  }
+
+  static TiledImages skip_of(const ConvReluWeightGradArgs& args) {
+    TiledImages skip = source_of(args);
+    skip.data = static_cast<const float*>(args.skip.data);
+    skip.channels = args.skip.channels;
+    skip.row_stride = args.skip.row_stride;
+    skip.image_stride = args.skip.image_stride;
+    return skip;
+  }
+
+  int64_t tiles() const { return grad.grid.count(); }
+  int64_t weights() const { return grad.channels * in_channels * kTaps; }
   int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
   static int64_t y_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
   int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
   void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+    v += t * kPanel;
+    for (const TiledImages& images : in) {
+      transform_input_tile(images, first + t, v, v_plane(tiles), tiles * kPanel);
+      v += padded_channels(images.channels) * tiles;
+    }
   }
 
   // The same in the transformed gradient of one block of outputs.
@@ -77,21 +102,23 @@ struct Problem {
           .relu = false,
           .sum = u + c * block.lanes(),
           .sum_item = block.lanes(),
+          .next = nullptr,
+          .next_step = 0,
       });
     }
   }
 };
 
-// ---- by tiles
+// ---- wide
 
-struct ByTiles {
+struct Wide {
   int64_t chunks, tiles;                 // of all tiles; of a block of tiles, at most
   int64_t weight_floats, sum_floats;     // the partial sums of a chunk: of the weight; and of the bias behind them
   int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
   int64_t w_floats;                      // one block of outputs; dU of all outputs; turned dW of one block
-  explicit ByTiles(const Problem& problem) {
+  explicit Wide(const Problem& problem) {
     constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
-    const int64_t count = problem.in.grid.count();
+    const int64_t count = problem.tiles();
     chunks = larger(1, smaller(count / kMinTiles, kMaxChunks));
     tiles = smaller(kBlockTiles, count);
     weight_floats = whole_lines(problem.weights());
@@ -105,7 +132,7 @@ struct ByTiles {
 };
 
 // The partial sums of tiles [begin, end).
-void sum_chunk(const Problem& problem, const ByTiles& plan, int64_t begin, int64_t end, float* memory, float* sums) {
+void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, float* memory, float* sums) {
   float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   float* const bias_sum = sums + plan.weight_floats;
   memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
@@ -127,15 +154,15 @@ void sum_chunk(const Problem& problem, const ByTiles& plan, int64_t begin, int64
     const LaneBlock block(b, problem.grad.channels);
     for (int row = 0; row < kTileIn; ++row) {
       transform_weight_gradients(u + (b * kPoints + row * kTileIn) * problem.u_plane(), problem.u_plane(), block,
-                                 problem.in.channels, row, w);
+                                 problem.in_channels, row, w);
     }
-    write_weight_gradients(w, block, problem.in.channels, false, sums);
+    write_weight_gradients(w, block, problem.in_channels, false, sums);
   }
 }
 
-void run_by_tiles(const Problem& problem, float* workspace, const Threads& threads) {
-  const ByTiles plan(problem);
-  const Pieces chunks(problem.in.grid.count(), divide_up(problem.in.grid.count(), plan.chunks));
+void run_wide(const Problem& problem, float* workspace, const Threads& threads) {
+  const Wide plan(problem);
+  const Pieces chunks(problem.tiles(), divide_up(problem.tiles(), plan.chunks));
   float* const sums = workspace + threads.count * plan.worker_floats();
   parallel_tasks(threads, chunks.pieces, [&](int64_t chunk, int64_t worker) {
     sum_chunk(problem, plan, chunks.begin(chunk), chunks.begin(chunk + 1), workspace + worker * plan.worker_floats(),
@@ -154,16 +181,16 @@ void run_by_tiles(const Problem& problem, float* workspace, const Threads& threa
   }
 }
 
-// ---- by outputs
+// ---- deep
 
-struct ByOutputs {
+struct Deep {
   int64_t tiles;                         // whose V exists at a time, at most
   int64_t v_floats;                      // V of all
   int64_t y_floats, u_floats, w_floats;  // of a worker, for a block of outputs: transformed gradient, dU at six points,
                                          // turned dW
-  explicit ByOutputs(const Problem& problem) {
+  explicit Deep(const Problem& problem) {
     constexpr int64_t kMostV = 5 << 20;  // floats
-    tiles = smaller(larger(56, kMostV / (kPoints * problem.channels)), problem.in.grid.count());
+    tiles = smaller(larger(56, kMostV / (kPoints * problem.channels)), problem.tiles());
     v_floats = kPoints * problem.v_plane(tiles);
     y_floats = kPoints * problem.y_plane(tiles);
     u_floats = kTileIn * problem.u_plane();
@@ -173,7 +200,7 @@ struct ByOutputs {
 };
 
 // One block of outputs over tiles [first, first + tiles), whose V is given.
-void sum_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& block, int64_t first, int64_t tiles,
+void sum_block(const Problem& problem, const Deep& plan, const LaneBlock& block, int64_t first, int64_t tiles,
                const float* v, float* memory, float* bias_sum) {
   float *const y = memory, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   const ItemProduct product(Use::gradient, block.vectors, kPanel);
@@ -183,16 +210,16 @@ void sum_block(const Problem& problem, const ByOutputs& plan, const LaneBlock& b
     for (int x = 0; x < kTileIn; ++x) {
       problem.multiply(product, block, tiles, row * kTileIn + x, v, y, u + x * problem.u_plane());
     }
-    transform_weight_gradients(u, problem.u_plane(), block, problem.in.channels, row, w);
+    transform_weight_gradients(u, problem.u_plane(), block, problem.in_channels, row, w);
   }
-  write_weight_gradients(w, block, problem.in.channels, first > 0, problem.grad_weight);
+  write_weight_gradients(w, block, problem.in_channels, first > 0, problem.grad_weight);
 }
 
-void run_by_outputs(const Problem& problem, float* workspace, const Threads& threads) {
-  const ByOutputs plan(problem);
+void run_deep(const Problem& problem, float* workspace, const Threads& threads) {
+  const Deep plan(problem);
   float *const bias_sum = workspace, *const v = bias_sum + problem.blocks * kMaxLanes;
   memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
-  const Pieces chunks(problem.in.grid.count(), plan.tiles);
+  const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
@@ -210,20 +237,20 @@ void run_by_outputs(const Problem& problem, float* workspace, const Threads& thr
 
 int64_t winograd_weight_grad_workspace(const ConvReluWeightGradArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
-  if (path == ConvPath::by_tiles) {
-    const ByTiles plan(problem);
+  if (path == ConvPath::wide) {
+    const Wide plan(problem);
     return threads * plan.worker_floats() + plan.chunks * plan.sum_floats;
   }
-  const ByOutputs plan(problem);
+  const Deep plan(problem);
   return problem.blocks * kMaxLanes + plan.v_floats + threads * plan.worker_floats();
 }
 
 void winograd_weight_grad(const ConvReluWeightGradArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  if (path == ConvPath::by_tiles) {
-    run_by_tiles(problem, args.workspace, threads);
+  if (path == ConvPath::wide) {
+    run_wide(problem, args.workspace, threads);
   } else {
-    run_by_outputs(problem, args.workspace, threads);
+    run_deep(problem, args.workspace, threads);
   }
 }
 

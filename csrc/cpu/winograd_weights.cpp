@@ -37,29 +37,6 @@ bool dense_outputs(const WeightTaps& weight) {
   return weight.stride_x == -1 && weight.stride_y == -kSide && weight.stride_o == kTaps;
 }
 
-template <int kRow>
-void transform_row(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane) {
-  for (int64_t c = 0; c < channels; ++c) {
-#pragma GCC unroll 2
-    for (int64_t lane = 0; lane < kMaxLanes; lane += kLanes) {
-      if (lane >= block.lanes()) break;
-      const float* taps = turned + c * kTurnedChannel + lane;
-      Vector row[kSide], points[kTileIn];
-#pragma GCC unroll 3
-      for (int x = 0; x < kSide; ++x) {
-        const Vector column[kSide] = {load(taps + x * kMaxLanes), load(taps + (kSide + x) * kMaxLanes),
-                                      load(taps + (2 * kSide + x) * kMaxLanes)};
-        Vector transformed[kTileIn];
-        transform_weight(column, transformed);
-        row[x] = transformed[kRow];
-      }
-      transform_weight(row, points);
-#pragma GCC unroll 6
-      for (int x = 0; x < kTileIn; ++x) store(u + x * plane + c * block.lanes() + lane, points[x]);
-    }
-  }
-}
-
 }  // namespace
 
 void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned) {
@@ -68,7 +45,7 @@ void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begi
            (end - weight.channels) * kTurnedChannel * sizeof(float));
     end = weight.channels;
   }
-  const float* data = weight.data + block.first * weight.stride_o;
+  const float* data = weight.data + (block.offset + block.first) * weight.stride_o;
   if (dense_channels(weight)) {
     turn(data + begin * kTaps, weight.stride_o, block.count, (end - begin) * kTaps, turned, kMaxLanes);
     return;
@@ -89,15 +66,29 @@ void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begi
   }
 }
 
-void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, int row, float* u,
-                       int64_t plane) {
-  switch (row) {
-    case 0: return transform_row<0>(turned, block, channels, u, plane);
-    case 1: return transform_row<1>(turned, block, channels, u, plane);
-    case 2: return transform_row<2>(turned, block, channels, u, plane);
-    case 3: return transform_row<3>(turned, block, channels, u, plane);
-    case 4: return transform_row<4>(turned, block, channels, u, plane);
-    default: return transform_row<5>(turned, block, channels, u, plane);
+void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane) {
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
+      const float* taps = turned + c * kTurnedChannel + lane;
+      Vector columns[kTileIn][kSide];
+#pragma GCC unroll 3
+      for (int x = 0; x < kSide; ++x) {
+        const Vector column[kSide] = {load(taps + x * kMaxLanes), load(taps + (kSide + x) * kMaxLanes),
+                                      load(taps + (2 * kSide + x) * kMaxLanes)};
+        Vector transformed[kTileIn];
+        transform_weight(column, transformed);
+#pragma GCC unroll 6
+        for (int y = 0; y < kTileIn; ++y) columns[y][x] = transformed[y];
+      }
+      float* const to = u + c * block.lanes() + lane;
+#pragma GCC unroll 6
+      for (int y = 0; y < kTileIn; ++y) {
+        Vector points[kTileIn];
+        transform_weight(columns[y], points);
+#pragma GCC unroll 6
+        for (int x = 0; x < kTileIn; ++x) store(to + (y * kTileIn + x) * plane, points[x]);
+      }
+    }
   }
 }
 

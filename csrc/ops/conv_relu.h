@@ -13,6 +13,14 @@ namespace unet_fast {
 // How the CPU computes it. Winograd's convolution is float32 alone; bfloat16 and CUDA are always direct.
 enum class ConvAlgorithm : int32_t { automatic, direct, winograd };
 
+// A second source beside x, of the same size: a window of a batch of NHWC images, whose pixels are dense.
+struct SkipWindow {
+  const void* data = nullptr;  // null: there is none
+  int64_t channels = 0;
+  int64_t row_stride = 0;    // elements
+  int64_t image_stride = 0;  // elements
+};
+
 struct ConvReluArgs {
   const void* x;            // [N, H, W, C] dense
   const void* gate;         // [N, H, W, C] dense or null: x reads as 0 where gate <= 0 (the gradient of ReLU)
@@ -20,7 +28,7 @@ struct ConvReluArgs {
   int64_t images;           // N
   int64_t height;           // H, pixels
   int64_t width;            // W, pixels
-  int64_t in_channels;      // C
+  int64_t in_channels;      // C, of x
   int64_t out_channels;     // O
   int64_t padding;          // p, pixels: zeros that are read around x
   const void* weight;       // (o, c, ky, kx), read through the strides below; ky = kx = 0 here
@@ -33,7 +41,23 @@ struct ConvReluArgs {
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
   float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
   ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd.h
+
+  // The rest only where conv_relu_fuses(args): what would else be operators of their own.
+  SkipWindow skip = {};           // its channels follow those of x under the weight, whose c runs over both
+  int64_t crop = 0;               // pixels along each edge of y that are not stored; y and gate are smaller by them
+  void* pooled = nullptr;         // [N, H'/2, W'/2, O] or null: the maximum of 2 x 2 pixels of the H' x W' of y
+  void* y_rest = nullptr;         // [N, H', W', O - y_channels] dense or null: outputs from y_channels on
+  int64_t y_channels = 0;         // outputs that go to y where there is y_rest
+  const float* packed = nullptr;  // what conv_relu_pack made of the weight, or null
 };
+
+// Whether the CPU has these shapes, with skip, crop, pooled or y_rest, in one pass.
+bool conv_relu_fuses(const ConvReluArgs& args);
+
+// The weight as conv_relu_cpu wants it, for many calls with one weight: transformed by Winograd's algorithm. 0 floats
+// where it takes the weight as it is. Holds for one instruction set.
+int64_t conv_relu_packed(const ConvReluArgs& args);                     // floats
+void conv_relu_pack(const ConvReluArgs& args, const Threads& threads);  // into args.workspace
 
 int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads);
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads);
