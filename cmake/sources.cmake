@@ -35,6 +35,7 @@ set(UNET_FAST_BINDING_SOURCES
   csrc/binding/tensor.cpp
   csrc/binding/check.cpp
   csrc/binding/torch_threads.cpp
+  csrc/binding/pool.cpp
 )
 foreach(operator IN LISTS UNET_FAST_OPERATORS)
   list(APPEND UNET_FAST_CPU_KERNELS csrc/cpu/${operator}.cpp)

@@ -23,6 +23,10 @@ class _Convolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape).normal_(std=(2 / fan_in) ** 0.5))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
+    def in_dtype_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weight and bias in the dtype that is computed in."""
+        return self.weight.to(x.dtype), self.bias.to(x.dtype)
+
 
 def _conv3x3(inputs: int, outputs: int) -> _Convolution:
     return _Convolution((outputs, inputs, 3, 3), outputs, fan_in=9 * inputs)
@@ -39,12 +43,6 @@ def _head1x1(inputs: int, outputs: int) -> _Convolution:
 
 def _block(inputs: int, outputs: int) -> nn.ModuleDict:
     return nn.ModuleDict(OrderedDict(conv1=_conv3x3(inputs, outputs), conv2=_conv3x3(outputs, outputs)))
-
-
-def _crop_centre(x: Tensor, like: Tensor) -> Tensor:
-    height, width = like.shape[-2:]
-    y, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    return x[..., y : y + height, left : left + width]
 
 
 class UNet(nn.Module):
@@ -115,28 +113,31 @@ class UNet(nn.Module):
         op = _BACKENDS[self.backend]
         x = image
         skips: list[Tensor] = []
-        for level, block in enumerate(self.contracting):
-            if level > 0:
-                skips.append(x)
-                x = op.max_pool(x)
-            x = self._convolve_twice(op, block, x)
-            if level >= self.depth - 1:
-                x = F.dropout(x, self.dropout, self.training)
+        *blocks, bottom = self.contracting
+        for level, block in enumerate(blocks):
+            x = op.conv_relu(x, *block["conv1"].in_dtype_of(x))
+            skip, x = self._second_and_pool(op, block["conv2"], x, level)
+            skips.append(skip)
+        for conv in bottom.values():
+            x = op.conv_relu(x, *conv.in_dtype_of(x))
+        x = F.dropout(x, self.dropout, self.training)
         for up, block in zip(self.up, self.expanding, strict=True):
-            x = op.up_conv(x, up.weight.to(x.dtype), up.bias.to(x.dtype))
+            x = op.up_conv(x, *up.in_dtype_of(x))
             if self.variant == "release2015":
                 x = F.relu(x)
-            x = torch.cat([x, _crop_centre(skips.pop(), like=x)], dim=1)
-            x = self._convolve_twice(op, block, x)
-        scores: Tensor = op.head(x, self.head.weight.to(x.dtype), self.head.bias.to(x.dtype))
+            x = op.conv_relu(x, *block["conv1"].in_dtype_of(x), skip=skips.pop())
+            x = op.conv_relu(x, *block["conv2"].in_dtype_of(x))
+        scores: Tensor = op.head(x, *self.head.in_dtype_of(x))
         return scores
 
-    @staticmethod
-    def _convolve_twice(op: ModuleType, block: nn.Module, x: Tensor) -> Tensor:
-        assert isinstance(block, nn.ModuleDict)
-        for conv in (block["conv1"], block["conv2"]):
-            x = op.conv_relu(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype))
-        return x
+    def _second_and_pool(self, op: ModuleType, conv: _Convolution, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Convolve a second time; return what goes across, cropped to what comes back up, and what goes down."""
+        crop = geometry.border(self.depth - 1 - level)
+        if self.training and self.dropout > 0 and level == self.depth - 1:
+            x = F.dropout(op.conv_relu(x, *conv.in_dtype_of(x)), self.dropout)
+            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
+        skip, pooled = op.conv_relu_pool(x, *conv.in_dtype_of(x), crop)
+        return skip, pooled
 
     def _check(self, image: Tensor) -> None:
         if image.dim() != 4 or image.shape[1] != self.channels:

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "binding/check.h"
-#include "binding/conv_algorithm.h"
+#include "binding/conv_arguments.h"
 #include "binding/operators.h"
 #include "binding/run.h"
 
@@ -16,29 +16,21 @@ namespace {
 
 constexpr Workspace<ConvReluArgs> kWorkspace = {conv_relu_cpu_workspace, nullptr};
 
-// The weight's strides may be any.
-void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu, const std::string& algorithm,
-               const Tensor& y, const py::function& allocate, uintptr_t stream) {
-  const Check check("conv_relu");
+// Everything but y. The weight's strides may be any.
+ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight,
+                     const std::string& algorithm) {
   check.channels_last(x, "x");
   check.dtype(x, "x", {DType::bfloat16, DType::float32});
   check.that(x.size[1] > 0 && x.size[2] >= 3 && x.size[3] >= 3, "x", "at least one channel and 3 x 3 pixels",
              shape_of(x));
-  check.that(weight.dims == 4 && weight.size[1] == x.size[1] && weight.size[2] == 3 && weight.size[3] == 3, "weight",
-             "shape [O, " + std::to_string(x.size[1]) + ", 3, 3]", shape_of(weight));
+  const SkipWindow window = skip_of(check, skip, x);
+  const int64_t in_channels = x.size[1] + window.channels;
+  check.that(weight.dims == 4 && weight.size[1] == in_channels && weight.size[2] == 3 && weight.size[3] == 3, "weight",
+             "shape [O, " + std::to_string(in_channels) + ", 3, 3]", shape_of(weight));
   check.that(weight.size[0] > 0, "weight", "at least one output channel", shape_of(weight));
   check.dtype(weight, "weight", {x.dtype});
   check.device(weight, "weight", x, "x");
-  check.shape(bias, "bias", {weight.size[0]});
-  check.dtype(bias, "bias", {x.dtype});
-  check.contiguous(bias, "bias");
-  check.device(bias, "bias", x, "x");
-  check.shape(y, "y", {x.size[0], weight.size[0], x.size[2] - 2, x.size[3] - 2});
-  check.channels_last(y, "y");
-  check.dtype(y, "y", {x.dtype});
-  check.device(y, "y", x, "x");
-
-  const ConvReluArgs args = {
+  return {
       .x = x.data,
       .gate = nullptr,
       .dtype = x.dtype,
@@ -53,34 +45,97 @@ void conv_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, bool r
       .weight_stride_c = weight.stride[1],
       .weight_stride_y = weight.stride[2],
       .weight_stride_x = weight.stride[3],
-      .bias = bias.data,
-      .relu = relu,
-      .y = y.data,
+      .bias = nullptr,
+      .relu = true,
+      .y = nullptr,
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, x),
+      .skip = window,
   };
+}
+
+// A result of `channels` channels and a size.
+void check_result(const Check& check, const char* name, const Tensor& y, const Tensor& x, int64_t channels,
+                  int64_t height, int64_t width) {
+  check.shape(y, name, {x.size[0], channels, height, width});
+  check.channels_last(y, name);
+  check.dtype(y, name, {x.dtype});
+  check.device(y, name, x, "x");
+}
+
+// `pooled`, `crop` and a skip only where conv_relu_fuses; `packed` is what conv_relu_pack made of the weight.
+void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
+               const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop, const Tensor& y,
+               const std::optional<Tensor>& pooled, const py::function& allocate, uintptr_t stream) {
+  const Check check("conv_relu");
+  ConvReluArgs args = forward(check, x, skip, weight, algorithm);
+  check.shape(bias, "bias", {weight.size[0]});
+  check.dtype(bias, "bias", {x.dtype});
+  check.contiguous(bias, "bias");
+  check.device(bias, "bias", x, "x");
+  const int64_t height = x.size[2] - 2, width = x.size[3] - 2;
+  check.that(crop >= 0 && 2 * crop < height && 2 * crop < width, "crop",
+             "at least 0 and less than half of " + std::to_string(std::min(height, width)), std::to_string(crop));
+  check_result(check, "y", y, x, weight.size[0], height - 2 * crop, width - 2 * crop);
+  if (pooled) {
+    check.that(height % 2 == 0 && width % 2 == 0, "x", "even height and width", shape_of(x));
+    check_result(check, "pooled", *pooled, x, weight.size[0], height / 2, width / 2);
+  }
+  if (packed) {
+    check.shape(*packed, "packed", {conv_relu_packed(args)});
+    check.dtype(*packed, "packed", {DType::float32});
+  }
+  args.bias = bias.data;
+  args.relu = relu;
+  args.y = y.data;
+  args.crop = crop;
+  args.pooled = pooled ? pooled->data : nullptr;
+  args.packed = packed ? packed->as<const float>() : nullptr;
   run(x, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
 
-// `gate` is the operator's result where it had a ReLU.
+bool fuses(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const std::string& algorithm) {
+  return x.device < 0 && conv_relu_fuses(forward(Check("conv_relu"), x, skip, weight, algorithm));
+}
+
+// A float32 weight [O, C, 3, 3] on the CPU. 0 floats where the algorithm that is chosen takes it as it is.
+ConvReluArgs packing(const Tensor& weight) {
+  const Check check("conv_relu_pack");
+  check.dims(weight, "weight", 4, "[O, C, 3, 3]");
+  check.dtype(weight, "weight", {DType::float32});
+  check.that(weight.device < 0, "weight", "a tensor on the CPU", "one on CUDA");
+  constexpr int64_t kAnySide = 100;  // whatever the image is, the packed weight is the same
+  Tensor x;
+  x.dims = 4;
+  const int64_t size[4] = {1, weight.size[1], kAnySide, kAnySide};
+  const int64_t stride[4] = {0, 1, kAnySide * weight.size[1], weight.size[1]};
+  std::copy(size, size + 4, x.size);
+  std::copy(stride, stride + 4, x.stride);
+  return forward(check, x, std::nullopt, weight, "auto");
+}
+
+void pack(const Tensor& weight, const Tensor& packed) {
+  ConvReluArgs args = packing(weight);
+  const Check check("conv_relu_pack");
+  check.shape(packed, "packed", {conv_relu_packed(args)});
+  check.dtype(packed, "packed", {DType::float32});
+  args.workspace = packed.as<float>();
+  run(args, conv_relu_pack);
+}
+
+// `gate` is the operator's result where it had a ReLU. With grad_skip, grad_x and it are the gradients of x and skip.
 void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& weight,
-                         const std::string& algorithm, const Tensor& grad_x, const py::function& allocate,
-                         uintptr_t stream) {
+                         const std::string& algorithm, const Tensor& grad_x, const std::optional<Tensor>& grad_skip,
+                         const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
   const int64_t out_channels = grad.size[1], height = grad.size[2], width = grad.size[3];
-  if (gate) {
-    check.shape(*gate, "y", {grad.size[0], out_channels, height, width});
-    check.channels_last(*gate, "y");
-    check.dtype(*gate, "y", {grad.dtype});
-    check.device(*gate, "y", grad, "grad");
-  }
+  if (gate) check_result(check, "y", *gate, grad, out_channels, height, width);
   check.channels_last(grad_x, "x");
-  const int64_t in_channels = grad_x.size[1];
-  check.shape(grad_x, "x", {grad.size[0], in_channels, height + 2, width + 2});
-  check.dtype(grad_x, "x", {grad.dtype});
-  check.device(grad_x, "x", grad, "grad");
+  check_result(check, "x", grad_x, grad, grad_x.size[1], height + 2, width + 2);
+  if (grad_skip) check_result(check, "skip", *grad_skip, grad, grad_skip->size[1], height + 2, width + 2);
+  const int64_t in_channels = grad_x.size[1] + (grad_skip ? grad_skip->size[1] : 0);
   check.shape(weight, "weight", {out_channels, in_channels, 3, 3});
   check.dtype(weight, "weight", {grad.dtype});
   check.device(weight, "weight", grad, "grad");
@@ -108,6 +163,8 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .y = grad_x.data,
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, grad),
+      .y_rest = grad_skip ? grad_skip->data : nullptr,
+      .y_channels = grad_x.size[1],
   };
   run(grad, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
@@ -115,10 +172,17 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
 }  // namespace
 
 void bind_conv_relu(py::module_& module) {
-  module.def("conv_relu", &conv_relu, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"),
-             py::arg("algorithm"), py::arg("y"), py::arg("allocate"), py::arg("stream"));
+  module.def("conv_relu", &conv_relu, py::arg("x"), py::arg("skip").none(true), py::arg("weight"), py::arg("bias"),
+             py::arg("relu"), py::arg("algorithm"), py::arg("packed").none(true), py::arg("crop"), py::arg("y"),
+             py::arg("pooled").none(true), py::arg("allocate"), py::arg("stream"));
+  module.def("conv_relu_fuses", &fuses, py::arg("x"), py::arg("skip").none(true), py::arg("weight"),
+             py::arg("algorithm"));
+  module.def(
+      "conv_relu_packed", [](const Tensor& weight) { return conv_relu_packed(packing(weight)); }, py::arg("weight"));
+  module.def("conv_relu_pack", &pack, py::arg("weight"), py::arg("packed"));
   module.def("conv_relu_data_grad", &conv_relu_data_grad, py::arg("grad"), py::arg("y").none(true), py::arg("weight"),
-             py::arg("algorithm"), py::arg("grad_x"), py::arg("allocate"), py::arg("stream"));
+             py::arg("algorithm"), py::arg("grad_x"), py::arg("grad_skip").none(true), py::arg("allocate"),
+             py::arg("stream"));
 }
 
 }  // namespace unet_fast

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "binding/check.h"
-#include "binding/conv_algorithm.h"
+#include "binding/conv_arguments.h"
 #include "binding/operators.h"
 #include "binding/run.h"
 
@@ -16,8 +16,8 @@ namespace {
 
 // `gate` is the operator's result where it had a ReLU.
 void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& x,
-                           const std::string& algorithm, const Tensor& grad_weight, const Tensor& grad_bias,
-                           const py::function& allocate, uintptr_t stream) {
+                           const std::optional<Tensor>& skip, const std::string& algorithm, const Tensor& grad_weight,
+                           const Tensor& grad_bias, const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
@@ -32,7 +32,8 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
   check.shape(x, "x", {grad.size[0], x.size[1], grad.size[2] + 2, grad.size[3] + 2});
   check.dtype(x, "x", {grad.dtype});
   check.device(x, "x", grad, "grad");
-  check.shape(grad_weight, "weight", {out_channels, x.size[1], 3, 3});
+  const SkipWindow window = skip_of(check, skip, x);
+  check.shape(grad_weight, "weight", {out_channels, x.size[1] + window.channels, 3, 3});
   check.dtype(grad_weight, "weight", {grad.dtype});
   check.contiguous(grad_weight, "grad_weight");
   check.device(grad_weight, "weight", grad, "grad");
@@ -55,6 +56,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
       .grad_bias = grad_bias.data,
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, x),
+      .skip = window,
   };
   run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda,
       {conv_relu_weight_grad_cpu_workspace, conv_relu_weight_grad_cuda_workspace}, allocate);
@@ -64,8 +66,8 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
 
 void bind_conv_relu_weight_grad(py::module_& module) {
   module.def("conv_relu_weight_grad", &conv_relu_weight_grad, py::arg("grad"), py::arg("y").none(true), py::arg("x"),
-             py::arg("algorithm"), py::arg("grad_weight"), py::arg("grad_bias"), py::arg("allocate"),
-             py::arg("stream"));
+             py::arg("skip").none(true), py::arg("algorithm"), py::arg("grad_weight"), py::arg("grad_bias"),
+             py::arg("allocate"), py::arg("stream"));
 }
 
 }  // namespace unet_fast

@@ -1,5 +1,9 @@
 #include "ops/max_pool.h"
 
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "binding/check.h"
 #include "binding/operators.h"
 #include "binding/run.h"
@@ -34,13 +38,23 @@ void max_pool(const Tensor& x, const Tensor& y, uintptr_t stream) {
   run(x, stream, args, max_pool_cpu, max_pool_cuda);
 }
 
-void max_pool_backward(const Tensor& grad, const Tensor& x, const Tensor& grad_x, uintptr_t stream) {
+void max_pool_backward(const Tensor& grad, const Tensor& x, const std::optional<Tensor>& grad_skip, bool rectified,
+                       const Tensor& grad_x, uintptr_t stream) {
   const Check check("max_pool_backward");
   check_tensors(check, x, grad);
   check.shape(grad_x, "grad_x", {x.size[0], x.size[1], x.size[2], x.size[3]});
   check.channels_last(grad_x, "grad_x");
   check.dtype(grad_x, "grad_x", {x.dtype});
   check.device(grad_x, "grad_x", x, "x");
+  int64_t crop = 0;
+  if (grad_skip) {
+    check.channels_last(*grad_skip, "grad_skip");
+    crop = (x.size[2] - grad_skip->size[2]) / 2;
+    check.that(crop >= 0, "grad_skip", "a size not above that of x", shape_of(*grad_skip));
+    check.shape(*grad_skip, "grad_skip", {x.size[0], x.size[1], x.size[2] - 2 * crop, x.size[3] - 2 * crop});
+    check.dtype(*grad_skip, "grad_skip", {x.dtype});
+    check.device(*grad_skip, "grad_skip", x, "x");
+  }
   const MaxPoolBackwardArgs args = {
       .grad = grad.data,
       .x = x.data,
@@ -50,6 +64,9 @@ void max_pool_backward(const Tensor& grad, const Tensor& x, const Tensor& grad_x
       .width = x.size[3],
       .channels = x.size[1],
       .grad_x = grad_x.data,
+      .skip = grad_skip ? grad_skip->data : nullptr,
+      .crop = crop,
+      .rectified = rectified,
   };
   run(x, stream, args, max_pool_backward_cpu, max_pool_backward_cuda);
 }
@@ -58,8 +75,8 @@ void max_pool_backward(const Tensor& grad, const Tensor& x, const Tensor& grad_x
 
 void bind_max_pool(py::module_& module) {
   module.def("max_pool", &max_pool, py::arg("x"), py::arg("y"), py::arg("stream"));
-  module.def("max_pool_backward", &max_pool_backward, py::arg("grad"), py::arg("x"), py::arg("grad_x"),
-             py::arg("stream"));
+  module.def("max_pool_backward", &max_pool_backward, py::arg("grad"), py::arg("x"), py::arg("grad_skip").none(true),
+             py::arg("rectified"), py::arg("grad_x"), py::arg("stream"));
 }
 
 }  // namespace unet_fast

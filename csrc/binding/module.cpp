@@ -37,6 +37,7 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("instruction_set", [] { return std::string(cpu_kernels().instruction_set); });
   module.def("supported_instruction_sets", &supported_instruction_sets);
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
+  bind_pool(module);
   bind_mirror_tiles(module);
   bind_conv_relu(module);
   bind_conv_relu_weight_grad(module);

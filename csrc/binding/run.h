@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "binding/pool.h"
 #include "binding/tensor.h"
 #include "core/parallel.h"
 #include "core/stream.h"
@@ -40,18 +41,23 @@ struct Workspace {
   int64_t (*cuda)(const Args&);
 };
 
-// The same for an operator that needs scratch memory. `allocate` is a Python function: number of floats -> float32
-// tensor on the device of the operator.
+// The same for an operator that needs scratch memory: on the CPU a block of the pool; on CUDA what `allocate` gives, a
+// Python function: number of floats -> float32 tensor on the device of the operator.
 template <class Args>
 void run(const Tensor& where, uintptr_t stream, Args args, void (*cpu)(const Args&, const Threads&),
          const char* (*cuda)(const Args&, const Stream&), const Workspace<Args>& workspace,
          const pybind11::function& allocate) {
-  const Threads threads = torch_threads();
-  const int64_t floats = where.device < 0 ? (workspace.cpu ? workspace.cpu(args, threads) : 0)
-                                          : (workspace.cuda ? workspace.cuda(args) : 0);
-  const pybind11::object memory = allocate(floats);  // alive until the kernel is done or, on CUDA, in the stream
-  args.workspace = memory.cast<Tensor>().as<float>();
-  run(where, stream, args, cpu, cuda, threads);
+  if (where.device < 0) {
+    const Threads threads = torch_threads();
+    const ScratchBlock block(sizeof(float) * (workspace.cpu ? workspace.cpu(args, threads) : 0));
+    args.workspace = static_cast<float*>(block.data());
+    run(where, stream, args, cpu, cuda, threads);
+  } else {
+    const pybind11::object memory =
+        allocate(workspace.cuda ? workspace.cuda(args) : 0);  // alive until it is in the stream
+    args.workspace = memory.cast<Tensor>().as<float>();
+    run(where, stream, args, cpu, cuda);
+  }
 }
 
 }  // namespace unet_fast

@@ -3,7 +3,6 @@
 
 #include "cpu/row_product.h"
 #include "cpu/winograd.h"
-#include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -50,10 +49,7 @@ RowProduct as_row_product(const ConvReluArgs& args) {
 
 }  // namespace
 
-bool conv_relu_fuses(const ConvReluArgs& args) {
-  // The channels of a second source begin with a panel.
-  return conv_path(args) != ConvPath::direct && (!args.skip.data || args.in_channels % kPanel == 0);
-}
+bool conv_relu_fuses(const ConvReluArgs& args) { return conv_fuses(args); }
 
 int64_t conv_relu_packed(const ConvReluArgs& args) {
   return conv_path(args) == ConvPath::direct ? 0 : winograd_packed(args);

@@ -3,7 +3,6 @@
 
 #include "cpu/row_product.h"
 #include "cpu/winograd.h"
-#include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -50,10 +49,6 @@ RowProductGradient as_gradient(const ConvReluWeightGradArgs& args) {
 }
 
 }  // namespace
-
-bool conv_relu_weight_grad_fuses(const ConvReluWeightGradArgs& args) {
-  return conv_path(args) != ConvPath::direct && (!args.skip.data || args.in_channels % kPanel == 0);
-}
 
 int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);

@@ -94,9 +94,6 @@ int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads
 void conv_relu_weight_grad_cpu(const ConvReluWeightGradArgs& args, const Threads& threads) {
   cpu_kernels().conv_relu_weight_grad(args, threads);
 }
-bool conv_relu_weight_grad_fuses(const ConvReluWeightGradArgs& args) {
-  return cpu_kernels().conv_relu_weight_grad_fuses(args);
-}
 int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
   return cpu_kernels().conv_relu_weight_grad_workspace(args, threads);
 }

@@ -15,7 +15,6 @@ const CpuKernels kernels = {
     .conv_relu_packed = conv_relu_packed,
     .conv_relu_workspace = conv_relu_workspace,
     .conv_relu_weight_grad = conv_relu_weight_grad,
-    .conv_relu_weight_grad_fuses = conv_relu_weight_grad_fuses,
     .conv_relu_weight_grad_workspace = conv_relu_weight_grad_workspace,
     .up_conv = up_conv,
     .up_conv_workspace = up_conv_workspace,

@@ -26,20 +26,15 @@ using CpuKernel = void (*)(const Args& args, const Threads& threads);
 template <class Args>
 using CpuWorkspace = int64_t (*)(const Args& args, const Threads& threads);
 
-// Whether the kernel can take args as they are.
-template <class Args>
-using CpuPredicate = bool (*)(const Args& args);
-
 struct CpuKernels {
   const char* instruction_set;
   CpuKernel<MirrorTilesArgs> mirror_tiles;
   CpuKernel<ConvReluArgs> conv_relu;
-  CpuPredicate<ConvReluArgs> conv_relu_fuses;
+  bool (*conv_relu_fuses)(const ConvReluArgs& args);
   CpuKernel<ConvReluArgs> conv_relu_pack;
   int64_t (*conv_relu_packed)(const ConvReluArgs& args);
   CpuWorkspace<ConvReluArgs> conv_relu_workspace;
   CpuKernel<ConvReluWeightGradArgs> conv_relu_weight_grad;
-  CpuPredicate<ConvReluWeightGradArgs> conv_relu_weight_grad_fuses;
   CpuWorkspace<ConvReluWeightGradArgs> conv_relu_weight_grad_workspace;
   CpuKernel<UpConvArgs> up_conv;
   CpuWorkspace<UpConvArgs> up_conv_workspace;
@@ -75,7 +70,6 @@ void conv_relu_pack(const ConvReluArgs& args, const Threads& threads);
 int64_t conv_relu_packed(const ConvReluArgs& args);
 int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads);
 void conv_relu_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads);
-bool conv_relu_weight_grad_fuses(const ConvReluWeightGradArgs& args);
 int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
 void up_conv(const UpConvArgs& args, const Threads& threads);
 int64_t up_conv_workspace(const UpConvArgs& args, const Threads& threads);

@@ -26,17 +26,29 @@ void pool_row(const T* x, int64_t x_row, int64_t width, int64_t channels, T* y) 
   }
 }
 
+// A row of x's gradient past the pool: pixels [crop, width - crop), or null.
 template <class T>
-void spread_row(const T* grad, const T* x, int64_t x_row, int64_t width, int64_t channels, T* grad_x) {
+struct SkipRow {
+  const T* data;
+  int64_t crop, width;
+  UNET_FAST_METHOD Vector read(int64_t pixel, int64_t channels, int64_t c, int64_t count) const {
+    if (!data || pixel < crop || pixel >= width - crop) return Vector{};
+    return load_values(data + (pixel - crop) * channels + c, count);
+  }
+};
+
+template <class T>
+void spread_row(const T* grad, const T* x, const SkipRow<T> (&skip)[2], bool rectified, int64_t x_row, int64_t width,
+                int64_t channels, T* grad_x) {
   const int64_t offset[kWindow] = {0, channels, x_row, x_row + channels};
   for (int64_t pixel = 0; pixel < width; ++pixel, x += 2 * channels, grad_x += 2 * channels, grad += channels) {
     visit_channels(channels, [&](int64_t c, int64_t count) {
       const Vector gradient = load_values(grad + c, count);
       Vector best = load_values(x + c, count);
-      Vector share[kWindow] = {gradient};
+      Vector values[kWindow] = {best}, share[kWindow] = {gradient};
 #pragma GCC unroll 4
       for (int i = 1; i < kWindow; ++i) {
-        const Vector value = load_values(x + offset[i] + c, count);
+        const Vector value = values[i] = load_values(x + offset[i] + c, count);
         const auto won = wins(value, best);
         best = won ? value : best;
         share[i] = won ? gradient : Vector{};
@@ -44,9 +56,22 @@ void spread_row(const T* grad, const T* x, int64_t x_row, int64_t width, int64_t
         for (int before = 0; before < i; ++before) share[before] = won ? Vector{} : share[before];
       }
 #pragma GCC unroll 4
-      for (int i = 0; i < kWindow; ++i) store_values(grad_x + offset[i] + c, share[i], count);
+      for (int i = 0; i < kWindow; ++i) {
+        const Vector sum = share[i] + skip[i / 2].read(2 * pixel + i % 2, channels, c, count);
+        store_values(grad_x + offset[i] + c, rectified ? (values[i] <= Vector{} ? Vector{} : sum) : sum, count);
+      }
     });
   }
+}
+
+// Of row `row` of x, counted through all images.
+template <class T>
+SkipRow<T> skip_row(const MaxPoolBackwardArgs& args, int64_t row) {
+  const int64_t height = args.height - 2 * args.crop, width = args.width - 2 * args.crop;
+  const int64_t y = row % args.height - args.crop;
+  if (!args.skip || y < 0 || y >= height) return {nullptr, 0, 0};
+  const int64_t skip_row = row / args.height * height + y;
+  return {static_cast<const T*>(args.skip) + skip_row * width * args.channels, args.crop, args.width};
 }
 
 constexpr int64_t kRowsPerTask = 8;
@@ -72,8 +97,9 @@ void max_pool_backward(const MaxPoolBackwardArgs& args, const Threads& threads) 
     const int64_t width = args.width / 2, x_row = args.width * args.channels;
     parallel_for(threads, args.images * args.height / 2, kRowsPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
+        const SkipRow<T> skip[2] = {skip_row<T>(args, 2 * row), skip_row<T>(args, 2 * row + 1)};
         spread_row(static_cast<const T*>(args.grad) + row * width * args.channels,
-                   static_cast<const T*>(args.x) + 2 * row * x_row, x_row, width, args.channels,
+                   static_cast<const T*>(args.x) + 2 * row * x_row, skip, args.rectified, x_row, width, args.channels,
                    static_cast<T*>(args.grad_x) + 2 * row * x_row);
       }
     });

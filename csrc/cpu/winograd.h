@@ -35,6 +35,9 @@ enum class ConvPath {
 ConvPath conv_path(const ConvReluArgs& args);
 ConvPath conv_path(const ConvReluWeightGradArgs& args);
 
+// Whether Winograd's path takes a second source and the other things that are fused; the direct one does not.
+bool conv_fuses(const ConvReluArgs& args);
+
 // For a path that is not direct; float32.
 int64_t winograd_packed(const ConvReluArgs& args);  // floats of U
 void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threads);

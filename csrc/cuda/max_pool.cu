@@ -37,6 +37,17 @@ UNET_FAST_FUNCTION int winner_of(const T* x, const Window& window) {
   return winner;
 }
 
+// What comes back past the pool for value i of x.
+template <class T>
+UNET_FAST_FUNCTION float skip_gradient(const MaxPoolBackwardArgs& args, int64_t i) {
+  const int64_t c = i % args.channels, pixel = i / args.channels, line = pixel / args.width;
+  const int64_t height = args.height - 2 * args.crop, width = args.width - 2 * args.crop;
+  const int64_t x = pixel % args.width - args.crop, y = line % args.height - args.crop;
+  if (x < 0 || x >= width || y < 0 || y >= height) return 0;
+  return to_float(
+      static_cast<const T*>(args.skip)[((line / args.height * height + y) * width + x) * args.channels + c]);
+}
+
 template <class T>
 __global__ void max_pool_kernel(MaxPoolArgs args) {
   const int64_t count = args.images * (args.height / 2) * (args.width / 2) * args.channels;
@@ -55,9 +66,12 @@ __global__ void max_pool_backward_kernel(MaxPoolBackwardArgs args) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBlock + threadIdx.x; i < count; i += step) {
     const Window window = window_of(args, i);
     const int winner = winner_of(static_cast<const T*>(args.x), window);
-    T* grad_x = static_cast<T*>(args.grad_x) + window.first;
     for (int j = 0; j < 4; ++j) {
-      grad_x[window.offset[j]] = j == winner ? static_cast<const T*>(args.grad)[i] : from_float<T>(0.0f);
+      const int64_t to = window.first + window.offset[j];
+      float sum = j == winner ? to_float(static_cast<const T*>(args.grad)[i]) : 0.0f;
+      if (args.skip) sum += skip_gradient<T>(args, to);
+      if (args.rectified && to_float(static_cast<const T*>(args.x)[to]) <= 0) sum = 0;
+      static_cast<T*>(args.grad_x)[to] = from_float<T>(sum);
     }
   }
 }

@@ -25,11 +25,9 @@ struct ConvReluWeightGradArgs {
   void* grad_bias;       // [O] dense
   float* workspace;      // conv_relu_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
   ConvAlgorithm algorithm;
-  SkipWindow skip = {};  // a second source as in ConvReluArgs, only where conv_relu_weight_grad_fuses(args);
+  SkipWindow skip = {};  // a second source as in ConvReluArgs, only where conv_relu_fuses;
                          // grad_weight is then [O, C + its channels, 3, 3]
 };
-
-bool conv_relu_weight_grad_fuses(const ConvReluWeightGradArgs& args);
 
 int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, const Threads& threads);
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args);

@@ -29,6 +29,11 @@ struct MaxPoolBackwardArgs {
   int64_t width;     // W, pixels, even
   int64_t channels;  // C
   void* grad_x;      // [N, H, W, C] dense
+
+  // Where x is the result of a ReLU, and also goes on past the pool, cropped, as a skip does:
+  const void* skip = nullptr;  // [N, H - 2 crop, W - 2 crop, C] dense, its gradient from there, which is added; or null
+  int64_t crop = 0;            // pixels along each edge
+  bool rectified = false;      // grad_x is that of the ReLU's input: 0 where x <= 0
 };
 
 void max_pool_cpu(const MaxPoolArgs& args, const Threads& threads);

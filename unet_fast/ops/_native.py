@@ -7,12 +7,14 @@ with a `torch.autograd.Function` where one is asked for.
 
 import functools
 import hashlib
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.utils.dlpack
 
 from unet_fast._version import __version__
 
@@ -59,8 +61,37 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
 
 
+# From this size on, malloc takes fresh pages and gives them back again.
+_POOLED_BYTES = 1 << 20
+_POOLED_DTYPES = {torch.float32: 4, torch.bfloat16: 2}
+
+
+def empty(like: torch.Tensor, size: Sequence[int], memory_format: torch.memory_format) -> torch.Tensor:
+    """Return an uninitialised tensor with the dtype and device of `like`.
+
+    Large ones on the CPU come from a pool of blocks that are used again (csrc/binding/pool.h), because touching fresh
+    pages costs as much as a convolution.
+    """
+    is_real = type(like) in (torch.Tensor, torch.nn.Parameter)  # not a stand-in, as in torch.compile
+    element = _POOLED_DTYPES.get(like.dtype)
+    if not is_real or element is None or not like.is_cpu or math.prod(size) * element < _POOLED_BYTES:
+        return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format)
+    order = (0, 2, 3, 1) if memory_format == torch.channels_last else range(len(size))  # outermost first
+    stride, step = [0] * len(size), 1
+    for dim in reversed(order):
+        stride[dim] = step
+        step *= size[dim]
+    capsule = _C.pooled_empty(list(size), stride, like.dtype == torch.bfloat16)
+    return torch.utils.dlpack.from_dlpack(capsule)
+
+
+def empty_cache() -> None:
+    """Return the free blocks of the CPU's memory pool to the operating system."""
+    _C.release_free_blocks()
+
+
 def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:
-    """Return the function by which a kernel gets its scratch memory: number of floats -> tensor beside `tensor`."""
+    """Return how a CUDA kernel gets its scratch memory: number of floats -> tensor beside `tensor`."""
     return functools.partial(torch.empty, dtype=torch.float32, device=tensor.device)
 
 

@@ -6,25 +6,39 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, register, scratch, stream
+from unet_fast.ops._native import _C, empty, register, scratch, stream
 
 
-def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = True, algorithm: str = "auto") -> Tensor:
+def conv_relu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    skip: Tensor | None = None,
+    relu: bool = True,
+    algorithm: str = "auto",
+    packed: Tensor | None = None,
+) -> Tensor:
     """Convolve with a 3x3 kernel without padding, add the bias and take the positive part.
 
-    Differentiable once with respect to x, weight and bias. Sums are float32 for both dtypes, and in an order that does
-    not depend on the number of threads. On the CPU, wide float32 layers run by Winograd's algorithm, whose relative L2
-    error against exact sums is at most 3e-6 for the result and the gradient of x and 1.2e-5 for that of the weight.
+    Differentiable once with respect to x, weight, bias and skip. Sums are float32 for both dtypes, and in an order that
+    does not depend on the number of threads. On the CPU, float32 layers from 16 channels on run by Winograd's
+    algorithm, whose relative L2 error against exact sums is at most 3e-6 for the result and the gradient of x and
+    1.2e-5 for that of the weight; bfloat16 is computed in float32 inside.
 
     Args:
         x: [N, C, H, W] with H, W >= 3, float32 or bfloat16, any strides; channels_last is fastest (no copy).
-        weight: [O, C, 3, 3], dtype of x, any strides.
+        weight: [O, C, 3, 3], dtype of x, any strides; [O, C + S, 3, 3] with a skip.
         bias: [O], dtype of x.
+        skip: [N, S, H, W], dtype of x, or None (default): read as torch.cat([x, skip], dim=1) would be. Where
+            Winograd's algorithm is chosen and C is a multiple of 16, nothing is concatenated, and skip may be a window
+            of a channels_last tensor; elsewhere it is concatenated.
         relu: whether the positive part is taken; default True, as in the paper.
         algorithm: "auto" (default) chooses by shape; "direct" takes the sums as they are written; "winograd" saves
             three quarters of the multiplications and is for float32 on the CPU, where it is chosen from 16 channels on.
             It computes tiles of 4 x 4 pixels: an input that is not finite spoils the whole tiles that read it. Holds
             for the gradients, too.
+        packed: what `pack_conv_relu(weight)` returned, or None (default).
 
     Returns:
         [N, O, H - 2, W - 2], dtype of x, in channels_last memory.
@@ -33,26 +47,126 @@ def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = True, alg
         ValueError: an argument has the wrong shape or device, or the algorithm is unknown or not for x.
         TypeError: an argument has the wrong dtype.
     """
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or bias.requires_grad):
-        return _ConvRelu.apply(x, weight, bias, relu, algorithm)  # type: ignore[no-any-return,no-untyped-call]
-    return torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm)  # type: ignore[no-any-return]
+    if _wants_gradient(x, skip, weight, bias):
+        return _ConvRelu.apply(x, weight, bias, relu, algorithm, skip)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip, packed)  # type: ignore[no-any-return]
+
+
+def conv_relu_pool(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    crop: int = 0,
+    *,
+    algorithm: str = "auto",
+    packed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Convolve as `conv_relu` does, and take both ways on: the skip, cropped, and the maximum of every 2x2 pixels.
+
+    On the CPU, where Winograd's algorithm is chosen, one pass writes both, and without gradients no pixel that is
+    cropped away. Differentiable like `conv_relu`.
+
+    Args:
+        x: as for `conv_relu`, with even H and W.
+        weight: as for `conv_relu`.
+        bias: as for `conv_relu`.
+        crop: pixels along each edge that the skip leaves out; default 0.
+        algorithm: as for `conv_relu`.
+        packed: as for `conv_relu`.
+
+    Returns:
+        The skip [N, O, H - 2 - 2 crop, W - 2 - 2 crop], a window of channels_last memory, and the pooled
+        [N, O, (H - 2) / 2, (W - 2) / 2], channels_last.
+
+    Raises:
+        ValueError: an argument has the wrong shape or device, crop leaves nothing, or the algorithm is unknown.
+        TypeError: an argument has the wrong dtype.
+    """
+    if _wants_gradient(x, None, weight, bias):
+        return _ConvReluPool.apply(x, weight, bias, crop, algorithm)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.ops.unet_fast.conv_relu_pool(x, weight, bias, crop, algorithm, packed)  # type: ignore[no-any-return]
+
+
+def pack_conv_relu(weight: Tensor) -> Tensor | None:
+    """Transform a weight once for many calls of `conv_relu` or `conv_relu_pool` without gradients on the CPU.
+
+    Args:
+        weight: [O, C, 3, 3] float32 on the CPU.
+
+    Returns:
+        The transformed weight, four times the memory of the weight and valid for the instruction set in use; None where
+        "auto" takes the weight as it is.
+
+    Raises:
+        ValueError: the weight has the wrong shape or device.
+        TypeError: the weight has the wrong dtype.
+    """
+    floats = _C.conv_relu_packed(weight)
+    if not floats:
+        return None
+    packed = weight.new_empty(floats)
+    _C.conv_relu_pack(weight, packed)
+    return packed
+
+
+def _wants_gradient(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 class _ConvRelu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str) -> Tensor:
-        y: Tensor = torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str, skip: Tensor | None
+    ) -> Tensor:
+        y: Tensor = torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip)
         ctx.algorithm = algorithm
-        ctx.save_for_backward(x, weight, y if relu else None)
+        ctx.save_for_backward(x, weight, y if relu else None, skip)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, y, skip = ctx.saved_tensors
+        *wanted, _, _, needs_skip = ctx.needs_input_grad
+        needs = [wanted[0] or needs_skip, *wanted[1:]]
+        *grads, grad_skip = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, ctx.algorithm, skip)
+        grads = [grad if need else None for grad, need in zip(grads, wanted, strict=True)]
+        return *grads, None, None, grad_skip if needs_skip else None
+
+
+class _ConvReluPool(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str
+    ) -> tuple[Tensor, Tensor]:
+        y, pooled = torch.ops.unet_fast.conv_relu_pool(x, weight, bias, 0, algorithm)
+        ctx.algorithm = algorithm
+        ctx.save_for_backward(x, weight, y)
+        return _cropped(y, crop), pooled
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_skip: Tensor, grad_pooled: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, y = ctx.saved_tensors
         needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, ctx.algorithm)
+        grad = torch.ops.unet_fast.max_pool_backward(grad_pooled, y, grad_skip, True)
+        *grads, _ = torch.ops.unet_fast.conv_relu_backward(grad, None, x, weight, needs, ctx.algorithm)
         return *(grad if need else None for grad, need in zip(grads, needs, strict=True)), None, None
+
+
+def _cropped(y: Tensor, crop: int) -> Tensor:
+    return y[..., crop : y.shape[-2] - crop, crop : y.shape[-1] - crop]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _dense_pixels(skip: Tensor | None) -> Tensor | None:
+    """Return a skip as the kernels read it: any window of channels_last memory as it is."""
+    if skip is None or (skip.stride(1) == 1 and skip.stride(3) == skip.shape[1]):
+        return skip
+    return _channels_last(skip)
 
 
 def _innermost(weight: Tensor, dim: int) -> Tensor:
@@ -62,54 +176,132 @@ def _innermost(weight: Tensor, dim: int) -> Tensor:
     return weight.movedim((2, 3, dim), (0, 1, 3)).contiguous().movedim((0, 1, 3), (2, 3, dim))
 
 
-def _empty(x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str = "auto") -> Tensor:
+def _size(x: Tensor, weight: Tensor, crop: int = 0) -> tuple[int, int, int, int]:
     if x.dim() != 4 or x.shape[2] < 3 or x.shape[3] < 3:
         raise ValueError(f"conv_relu: x: wanted shape [N, C, H, W] with H, W >= 3, got {list(x.shape)}")
-    size = (x.shape[0], weight.shape[0], x.shape[2] - 2, x.shape[3] - 2)
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return x.shape[0], weight.shape[0], x.shape[2] - 2 - 2 * crop, x.shape[3] - 2 - 2 * crop
 
 
-def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str = "auto") -> Tensor:
-    y = _empty(x, weight, bias, relu, algorithm)
-    x = x.contiguous(memory_format=torch.channels_last)
-    _C.conv_relu(x, _innermost(weight, 0), bias.contiguous(), relu, algorithm, y, scratch(x), stream(x))
+def _empty(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    relu: bool,
+    algorithm: str = "auto",
+    skip: Tensor | None = None,
+    packed: Tensor | None = None,
+) -> Tensor:
+    return empty(x, _size(x, weight), torch.channels_last)
+
+
+def _conv_relu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    relu: bool,
+    algorithm: str = "auto",
+    skip: Tensor | None = None,
+    packed: Tensor | None = None,
+) -> Tensor:
+    y = _empty(x, weight, bias, relu)
+    x, skip = _channels_last(x), _dense_pixels(skip)
+    if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
+        x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
+    weight, bias = _innermost(weight, 0), bias.contiguous()
+    _C.conv_relu(x, skip, weight, bias, relu, algorithm, packed, 0, y, None, scratch(x), stream(x))
     return y
 
 
 register(
-    "conv_relu(Tensor x, Tensor weight, Tensor bias, bool relu, str algorithm='auto') -> Tensor", _conv_relu, _empty
+    "conv_relu(Tensor x, Tensor weight, Tensor bias, bool relu, str algorithm='auto', Tensor? skip=None,"
+    " Tensor? packed=None) -> Tensor",
+    _conv_relu,
+    _empty,
+)
+
+
+def _empty_pool(
+    x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str = "auto", packed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    n, channels, height, width = _size(x, weight)
+    if height % 2 or width % 2:
+        raise ValueError(f"conv_relu_pool: x: wanted even height and width, got {list(x.shape)}")
+    if not 0 <= 2 * crop < min(height, width):
+        raise ValueError(f"conv_relu_pool: crop: wanted 0 to {(min(height, width) - 1) // 2}, got {crop}")
+    skip = empty(x, _size(x, weight, crop), torch.channels_last)
+    return skip, empty(x, (n, channels, height // 2, width // 2), torch.channels_last)
+
+
+def _conv_relu_pool(
+    x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str = "auto", packed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    x = _channels_last(x)
+    if not _C.conv_relu_fuses(x, None, weight, algorithm):
+        _empty_pool(x, weight, bias, crop)
+        y = _conv_relu(x, weight, bias, True, algorithm)
+        pooled: Tensor = torch.ops.unet_fast.max_pool(y)
+        return (_channels_last(_cropped(y, crop)) if crop else y), pooled
+    skip, pooled = _empty_pool(x, weight, bias, crop)
+    _C.conv_relu(x, None, weight, bias.contiguous(), True, algorithm, packed, crop, skip, pooled, scratch(x), stream(x))
+    return skip, pooled
+
+
+register(
+    "conv_relu_pool(Tensor x, Tensor weight, Tensor bias, int crop, str algorithm='auto', Tensor? packed=None)"
+    " -> (Tensor, Tensor)",
+    _conv_relu_pool,
+    _empty_pool,
 )
 
 
 def _empty_backward(
-    grad: Tensor, y: Tensor | None, x: Tensor, weight: Tensor, needs: list[bool], algorithm: str = "auto"
-) -> tuple[Tensor, Tensor, Tensor]:
+    grad: Tensor,
+    y: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    needs: list[bool],
+    algorithm: str = "auto",
+    skip: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     needs_weight = needs[1] or needs[2]  # the two are computed together
     return (
-        torch.empty_like(x, memory_format=torch.channels_last) if needs[0] else x.new_empty(0),
-        torch.empty_like(weight, memory_format=torch.contiguous_format) if needs_weight else x.new_empty(0),
+        empty(x, x.shape, torch.channels_last) if needs[0] else x.new_empty(0),
+        empty(weight, weight.shape, torch.contiguous_format) if needs_weight else x.new_empty(0),
         weight.new_empty(weight.shape[0]) if needs_weight else x.new_empty(0),
+        empty(x, skip.shape, torch.channels_last) if needs[0] and skip is not None else x.new_empty(0),
     )
 
 
 def _conv_relu_backward(
-    grad: Tensor, y: Tensor | None, x: Tensor, weight: Tensor, needs: list[bool], algorithm: str = "auto"
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_x, grad_weight, grad_bias = _empty_backward(grad, y, x, weight, needs, algorithm)
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    y = y if y is None else y.contiguous(memory_format=torch.channels_last)
+    grad: Tensor,
+    y: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    needs: list[bool],
+    algorithm: str = "auto",
+    skip: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, skip = _channels_last(x), _dense_pixels(skip)
+    if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
+        both = torch.cat([x, skip], dim=1)
+        grad_both, *grads, _ = _conv_relu_backward(grad, y, both, weight, needs, algorithm)
+        parts = grad_both.split([x.shape[1], skip.shape[1]], dim=1) if needs[0] else (grad_both, grad_both.clone())
+        return _channels_last(parts[0].clone()), grads[0], grads[1], _channels_last(parts[1].clone())
+    results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
+    grad_x, grad_weight, grad_bias, grad_skip = results
+    grad, y = _channels_last(grad), y if y is None else _channels_last(y)
     if needs[0]:
-        _C.conv_relu_data_grad(grad, y, _innermost(weight, 1), algorithm, grad_x, scratch(x), stream(x))
+        rest = None if skip is None else grad_skip
+        _C.conv_relu_data_grad(grad, y, _innermost(weight, 1), algorithm, grad_x, rest, scratch(x), stream(x))
     if needs[1] or needs[2]:
-        x = x.contiguous(memory_format=torch.channels_last)
-        _C.conv_relu_weight_grad(grad, y, x, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
-    return grad_x, grad_weight, grad_bias
+        _C.conv_relu_weight_grad(grad, y, x, skip, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
+    return results
 
 
-# y is the result where it had a ReLU, else None. What is not needed comes back empty.
+# y is the result where it had a ReLU, else None. What is not needed comes back empty; needs[0] speaks of x and skip.
 register(
-    "conv_relu_backward(Tensor grad, Tensor? y, Tensor x, Tensor weight, bool[3] needs, str algorithm='auto')"
-    " -> (Tensor, Tensor, Tensor)",
+    "conv_relu_backward(Tensor grad, Tensor? y, Tensor x, Tensor weight, bool[3] needs, str algorithm='auto',"
+    " Tensor? skip=None) -> (Tensor, Tensor, Tensor, Tensor)",
     _conv_relu_backward,
     _empty_backward,
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, register, scratch, stream
+from unet_fast.ops._native import _C, empty, register, scratch, stream
 
 
 def head(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _empty(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         shapes = f"{list(x.shape)} and {list(weight.shape)}"
         raise ValueError(f"head: x, weight: wanted shapes [N, C, H, W] and [K, C, 1, 1], got {shapes}")
     size = (x.shape[0], weight.shape[0], x.shape[2], x.shape[3])
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return empty(x, size, torch.channels_last)
 
 
 def _head(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ register("head(Tensor x, Tensor weight, Tensor bias) -> Tensor", _head, _empty)
 def _empty_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
     needs_weight = needs[1] or needs[2]  # the two are computed together
     return (
-        torch.empty_like(x, memory_format=torch.channels_last) if needs[0] else x.new_empty(0),
-        torch.empty_like(weight, memory_format=torch.contiguous_format) if needs_weight else x.new_empty(0),
+        empty(x, x.shape, torch.channels_last) if needs[0] else x.new_empty(0),
+        empty(weight, weight.shape, torch.contiguous_format) if needs_weight else x.new_empty(0),
         weight.new_empty(weight.shape[0]) if needs_weight else x.new_empty(0),
     )
 

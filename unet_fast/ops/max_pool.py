@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -40,14 +40,14 @@ class _MaxPool(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return torch.ops.unet_fast.max_pool_backward(grad, x)  # type: ignore[no-any-return]
+        return torch.ops.unet_fast.max_pool_backward(grad, x, None, False)  # type: ignore[no-any-return]
 
 
 def _empty(x: Tensor) -> Tensor:
     if x.dim() != 4:
         raise ValueError(f"max_pool: x: wanted shape [N, C, H, W], got {list(x.shape)}")
     size = (x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return empty(x, size, torch.channels_last)
 
 
 def _max_pool(x: Tensor) -> Tensor:
@@ -59,15 +59,22 @@ def _max_pool(x: Tensor) -> Tensor:
 register("max_pool(Tensor x) -> Tensor", _max_pool, _empty)
 
 
-def _empty_backward(grad: Tensor, x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
+def _empty_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None, rectified: bool) -> Tensor:
+    return empty(x, x.shape, torch.channels_last)
 
 
-def _max_pool_backward(grad: Tensor, x: Tensor) -> Tensor:
-    grad_x = _empty_backward(grad, x)
+def _max_pool_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None, rectified: bool) -> Tensor:
+    grad_x = _empty_backward(grad, x, grad_skip, rectified)
     grad, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (grad, x))
-    _C.max_pool_backward(grad, x, grad_x, stream(x))
+    grad_skip = grad_skip if grad_skip is None else grad_skip.contiguous(memory_format=torch.channels_last)
+    _C.max_pool_backward(grad, x, grad_skip, rectified, grad_x, stream(x))
     return grad_x
 
 
-register("max_pool_backward(Tensor grad, Tensor x) -> Tensor", _max_pool_backward, _empty_backward)
+# grad_skip is what comes back to the centre of x past the pool; if rectified, x is the result of a ReLU, and the
+# gradient is that of the ReLU's input.
+register(
+    "max_pool_backward(Tensor grad, Tensor x, Tensor? grad_skip, bool rectified) -> Tensor",
+    _max_pool_backward,
+    _empty_backward,
+)

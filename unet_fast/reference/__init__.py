@@ -1,6 +1,6 @@
 """The operators again in plain PyTorch, with the same names and signatures: oracle, opponent and `backend="torch"`."""
 
-from unet_fast.reference.conv_relu import conv_relu
+from unet_fast.reference.conv_relu import conv_relu, conv_relu_pool
 from unet_fast.reference.elastic_warp import elastic_warp
 from unet_fast.reference.head import head
 from unet_fast.reference.max_pool import max_pool
@@ -15,6 +15,7 @@ from unet_fast.reference.weighted_cross_entropy import weighted_cross_entropy
 
 __all__ = [
     "conv_relu",
+    "conv_relu_pool",
     "elastic_warp",
     "head",
     "is_simple",
