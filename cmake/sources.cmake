@@ -23,6 +23,8 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/micro_kernel.cpp
   csrc/cpu/row_product.cpp
   csrc/cpu/row_product_gradient.cpp
+  csrc/cpu/up_conv_panels.cpp
+  csrc/cpu/up_conv_panels_weight_grad.cpp
   csrc/cpu/winograd.cpp
   csrc/cpu/winograd_tiles.cpp
   csrc/cpu/winograd_weights.cpp

@@ -1,8 +1,9 @@
-// up_conv on the CPU: for each parity a of the row, a row product with 2*O outputs, since the two pixels
-// (2j, 2j + 1) of a row of y are 2*O neighbours in NHWC memory.
+// up_conv on the CPU, where it is not one for up_conv_panels.h: for each parity a of the row, a row product with 2*O
+// outputs, since the two pixels (2j, 2j + 1) of a row of y are 2*O neighbours in NHWC memory.
 #include "cpu/kernels.h"
 
 #include "cpu/row_product.h"
+#include "cpu/up_conv_panels.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -124,27 +125,33 @@ RowProductGradient weight_grad(const UpConvWeightGradArgs& args, int64_t a) {
 }  // namespace
 
 int64_t up_conv_workspace(const UpConvArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels_workspace(args.shape, threads.count);
   return row_product_workspace(forward(args, 0), threads.count);
 }
 
 int64_t up_conv_data_grad_workspace(const UpConvDataGradArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels_workspace(args.shape, threads.count);
   return row_product_workspace(data_grad(args), threads.count);
 }
 
 int64_t up_conv_weight_grad_workspace(const UpConvWeightGradArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels_weight_grad_workspace(args, threads.count);
   return whole_lines(kTaps * args.shape.out_channels) +
          row_product_gradient_workspace(weight_grad(args, 0), threads.count);
 }
 
 void up_conv(const UpConvArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels(args, threads);
   for (int64_t a = 0; a < 2; ++a) row_product(forward(args, a), args.workspace, threads);
 }
 
 void up_conv_data_grad(const UpConvDataGradArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels_data_grad(args, threads);
   row_product(data_grad(args), args.workspace, threads);
 }
 
 void up_conv_weight_grad(const UpConvWeightGradArgs& args, const Threads& threads) {
+  if (takes_panels(args.shape)) return up_conv_panels_weight_grad(args, threads);
   float* workspace = args.workspace + whole_lines(kTaps * args.shape.out_channels);
   for (int64_t a = 0; a < 2; ++a) row_product_gradient(weight_grad(args, a), workspace, threads);
   write_sums(args.workspace, kTaps, args.shape.out_channels, args.shape.dtype, args.grad_bias);

@@ -1,0 +1,161 @@
+// A task is a few rows of x: their pixels are gathered into panels, and every block of outputs is multiplied with them.
+//
+//   V   [K / 16 panels][pixels][16]        K: C forward, (a, b, o) for the gradient of x
+//   U   [blocks of outputs][K][lanes]      the weight, packed by all threads before
+#include "cpu/up_conv_panels.h"
+
+#include "cpu/item_product.h"
+#include "cpu/transpose.h"
+#include "cpu/winograd_tiles.h"
+
+namespace unet_fast::UNET_FAST_ISA {
+namespace {
+
+constexpr int64_t kParts = 4;  // the pixels (a, b) of y over one of x, in the order of the weight [C, O, 2, 2]
+
+struct Plan {
+  int64_t depth;                // K
+  int64_t parts, part_outputs;  // outputs come in parts that lie apart in memory
+  int64_t rows, width;          // of pixels of x, through all images
+  int64_t task_rows;
+  int64_t u_floats, v_floats;
+
+  Plan(const UpConvShape& shape, bool forward)
+      : depth(forward ? shape.in_channels : kParts * shape.out_channels),
+        parts(forward ? kParts : 1),
+        part_outputs(forward ? shape.out_channels : shape.in_channels),
+        rows(shape.images * shape.height),
+        width(shape.width) {
+    constexpr int64_t kMostFloats = 96 << 10, kMostPixels = 200;  // of V: it shares the second-level cache with U
+    const int64_t pixels = smaller(kMostPixels, kMostFloats / depth);
+    task_rows = larger(1, smaller(rows, pixels / width));
+    u_floats = parts * part_blocks() * depth * kMaxLanes;
+    v_floats = task_rows * width * depth;
+  }
+
+  int64_t part_blocks() const { return LaneBlock::blocks(part_outputs); }
+  int64_t blocks() const { return parts * part_blocks(); }
+  int64_t panels() const { return depth / kPanel; }
+  LaneBlock lane_block(int64_t block) const { return LaneBlock(block % part_blocks(), part_outputs); }
+  const float* u_of(const float* u, int64_t block) const { return u + block * depth * kMaxLanes; }
+};
+
+// gather(row, pixel, to): copies the K values of a row's pixel to to[k / 16 * panel + k % 16], panel told before.
+// place(row, block, lanes): where lane 0 of pixel 0 of a row goes; its pixels lie `pixel_stride` apart.
+template <class Pack, class Gather, class Place>
+void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* workspace, const Threads& threads,
+         const Pack& pack, const Gather& gather, const Place& place) {
+  float* const u = workspace;
+  pack(u);
+  const Pieces tasks(plan.rows, plan.task_rows);
+  parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
+    float* const v = workspace + plan.u_floats + worker * plan.v_floats;
+    const int64_t begin = tasks.begin(task), rows = tasks.begin(task + 1) - begin, panel = rows * plan.width * kPanel;
+    for (int64_t row = 0; row < rows; ++row) gather(begin + row, v + row * plan.width * kPanel, panel);
+    for (int64_t b = 0; b < plan.blocks(); ++b) {
+      const LaneBlock block = plan.lane_block(b);
+      const ItemProduct product(Use::product, block.vectors, plan.width);
+      for (int64_t row = 0; row < rows; ++row) {
+        product.run({
+            .a = v + row * plan.width * kPanel,
+            .a_row = panel,
+            .a_item = kPanel,
+            .a_step = 1,
+            .b = plan.u_of(u, b),
+            .rows = plan.panels(),
+            .depth = kPanel,
+            .bias = bias ? bias + block.first : nullptr,
+            .relu = false,
+            .sum = place(begin + row, b, block),
+            .sum_item = pixel_stride,
+            .next = row == 0 ? plan.u_of(u, (b + 1) % plan.blocks()) : plan.u_of(u, b),
+            .next_step = 0,
+        });
+      }
+    }
+  });
+}
+
+}  // namespace
+
+bool takes_panels(const UpConvShape& shape) {
+  return shape.dtype == DType::float32 && shape.in_channels % kPanel == 0 && shape.out_channels % kPanel == 0;
+}
+
+int64_t up_conv_panels_workspace(const UpConvShape& shape, int threads) {
+  const Plan forward(shape, true), data_grad(shape, false);
+  return larger(forward.u_floats + threads * forward.v_floats, data_grad.u_floats + threads * data_grad.v_floats);
+}
+
+void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
+  const UpConvShape& shape = args.shape;
+  const Plan plan(shape, true);
+  const int64_t c_count = shape.in_channels, o_count = shape.out_channels, y_row = 2 * shape.width * o_count;
+  const auto pack = [&](float* u) {
+    parallel_for(threads, c_count, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const float* weight = static_cast<const float*>(args.weight) + c * o_count * kParts;
+        for (int64_t b = 0; b < plan.blocks(); ++b) {
+          const LaneBlock block = plan.lane_block(b);
+          const float* from = weight + block.first * kParts + b / plan.part_blocks();
+          float* to = u + b * plan.depth * kMaxLanes + c * block.lanes();
+          for (int64_t lane = 0; lane < block.lanes(); ++lane) to[lane] = from[lane * kParts];
+        }
+      }
+    });
+  };
+  const auto gather = [&](int64_t row, float* to, int64_t panel) {
+    const float* x = static_cast<const float*>(args.x) + row * shape.width * c_count;
+    for (int64_t pixel = 0; pixel < shape.width; ++pixel, x += c_count, to += kPanel) {
+      for (int64_t c = 0; c < c_count; c += kPanel) memcpy(to + c / kPanel * panel, x + c, kPanel * sizeof(float));
+    }
+  };
+  const auto place = [&](int64_t row, int64_t b, const LaneBlock& block) {
+    const int64_t part = b / plan.part_blocks();
+    return static_cast<float*>(args.y) + (2 * row + part / 2) * y_row + part % 2 * o_count + block.first;
+  };
+  run(plan, static_cast<const float*>(args.bias), 2 * o_count, args.workspace, threads, pack, gather, place);
+}
+
+void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& threads) {
+  const UpConvShape& shape = args.shape;
+  const Plan plan(shape, false);
+  const int64_t c_count = shape.in_channels, o_count = shape.out_channels, y_row = 2 * shape.width * o_count;
+  // The weight of a channel c is a row of (o, a, b); squares of it are turned, so that c becomes the lane.
+  const auto pack = [&](float* u) {
+    const int64_t squares = kParts * o_count / kLanes;
+    parallel_for(threads, plan.blocks() * squares, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const LaneBlock block = plan.lane_block(i / squares);
+        const int64_t column = i % squares * kLanes;
+        for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
+          const float* from = static_cast<const float*>(args.weight) + (block.first + lane) * kParts * o_count + column;
+          Vector square[kLanes];
+          for (int j = 0; j < kLanes; ++j) square[j] = load(from + j * kParts * o_count);
+          transpose(square);
+          for (int j = 0; j < kLanes; ++j) {
+            const int64_t o = (column + j) / kParts, part = (column + j) % kParts;
+            store(u + i / squares * plan.depth * kMaxLanes + (part * o_count + o) * block.lanes() + lane, square[j]);
+          }
+        }
+      }
+    });
+  };
+  const auto gather = [&](int64_t row, float* to, int64_t panel) {
+    for (int64_t pixel = 0; pixel < shape.width; ++pixel, to += kPanel) {
+      for (int64_t part = 0; part < kParts; ++part) {
+        const float* grad =
+            static_cast<const float*>(args.grad) + (2 * row + part / 2) * y_row + (2 * pixel + part % 2) * o_count;
+        for (int64_t o = 0; o < o_count; o += kPanel) {
+          memcpy(to + (part * o_count + o) / kPanel * panel, grad + o, kPanel * sizeof(float));
+        }
+      }
+    }
+  };
+  const auto place = [&](int64_t row, int64_t, const LaneBlock& block) {
+    return static_cast<float*>(args.grad_x) + row * shape.width * c_count + block.first;
+  };
+  run(plan, nullptr, c_count, args.workspace, threads, pack, gather, place);
+}
+
+}  // namespace unet_fast::UNET_FAST_ISA
