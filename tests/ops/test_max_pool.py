@@ -72,6 +72,22 @@ def test_opcheck(device, generator):
     x = random_tensor((2, 5, 6, 8), generator, device)
     torch.library.opcheck(torch.ops.unet_fast.max_pool.default, (x,))
     torch.library.opcheck(torch.ops.unet_fast.max_pool_backward.default, (ops.max_pool(x), x))
+    skip = random_tensor((2, 5, 2, 4), generator, device)
+    torch.library.opcheck(torch.ops.unet_fast.max_pool_backward.default, (ops.max_pool(x), x, skip, True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("shape", "crop"), [((2, 5, 8, 12), 2), ((1, 33, 6, 6), 1), ((1, 16, 10, 12), 0)])
+def test_backward_past_the_pool(device, generator, shape, crop, dtype):
+    """What comes back to the centre of x is added, and a ReLU's input gets nothing where its result is 0."""
+    n, c, h, w = shape
+    x = random_tensor(shape, generator, device, dtype).relu()
+    grad = random_tensor((n, c, h // 2, w // 2), generator, device, dtype)
+    skip = random_tensor((n, c, h - 2 * crop, w - 2 * crop), generator, device, dtype)
+    got = torch.ops.unet_fast.max_pool_backward(grad, x, skip, True)
+    plain = torch.ops.unet_fast.max_pool_backward(grad, x).float()
+    wanted = (plain + torch.nn.functional.pad(skip.float(), (crop,) * 4)) * (x > 0)
+    torch.testing.assert_close(got, wanted.to(dtype), rtol=0, atol=0)
 
 
 def test_compiles_without_graph_break(generator):
@@ -97,5 +113,7 @@ def test_errors(x, error, message):
 
 
 def test_errors_of_backward():
+    with pytest.raises(ValueError, match=r"max_pool_backward: grad_skip: wanted shape \[1, 4, 4, 4\], got \[1, 4, 4, 3\]"):
+        torch.ops.unet_fast.max_pool_backward(torch.zeros(1, 4, 3, 3), torch.zeros(1, 4, 6, 6), torch.zeros(1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"max_pool_backward: grad: wanted shape \[1, 4, 3, 3\], got \[1, 4, 3, 2\]"):
         torch.ops.unet_fast.max_pool_backward(torch.zeros(1, 4, 3, 2), torch.zeros(1, 4, 6, 6))

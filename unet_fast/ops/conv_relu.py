@@ -284,9 +284,11 @@ def _conv_relu_backward(
     x, skip = _channels_last(x), _dense_pixels(skip)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         both = torch.cat([x, skip], dim=1)
-        grad_both, *grads, _ = _conv_relu_backward(grad, y, both, weight, needs, algorithm)
-        parts = grad_both.split([x.shape[1], skip.shape[1]], dim=1) if needs[0] else (grad_both, grad_both.clone())
-        return _channels_last(parts[0].clone()), grads[0], grads[1], _channels_last(parts[1].clone())
+        grad_both, grad_weight, grad_bias, nothing = _conv_relu_backward(grad, y, both, weight, needs, algorithm)
+        if not needs[0]:
+            return grad_both, grad_weight, grad_bias, nothing
+        grad_x, grad_skip = (_channels_last(part) for part in grad_both.split([x.shape[1], skip.shape[1]], dim=1))
+        return grad_x, grad_weight, grad_bias, grad_skip
     results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
     grad_x, grad_weight, grad_bias, grad_skip = results
     grad, y = _channels_last(grad), y if y is None else _channels_last(y)

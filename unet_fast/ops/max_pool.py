@@ -40,7 +40,7 @@ class _MaxPool(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return torch.ops.unet_fast.max_pool_backward(grad, x, None, False)  # type: ignore[no-any-return]
+        return torch.ops.unet_fast.max_pool_backward(grad, x)  # type: ignore[no-any-return]
 
 
 def _empty(x: Tensor) -> Tensor:
@@ -59,11 +59,11 @@ def _max_pool(x: Tensor) -> Tensor:
 register("max_pool(Tensor x) -> Tensor", _max_pool, _empty)
 
 
-def _empty_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None, rectified: bool) -> Tensor:
+def _empty_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None = None, rectified: bool = False) -> Tensor:
     return empty(x, x.shape, torch.channels_last)
 
 
-def _max_pool_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None, rectified: bool) -> Tensor:
+def _max_pool_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None = None, rectified: bool = False) -> Tensor:
     grad_x = _empty_backward(grad, x, grad_skip, rectified)
     grad, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (grad, x))
     grad_skip = grad_skip if grad_skip is None else grad_skip.contiguous(memory_format=torch.channels_last)
@@ -74,7 +74,7 @@ def _max_pool_backward(grad: Tensor, x: Tensor, grad_skip: Tensor | None, rectif
 # grad_skip is what comes back to the centre of x past the pool; if rectified, x is the result of a ReLU, and the
 # gradient is that of the ReLU's input.
 register(
-    "max_pool_backward(Tensor grad, Tensor x, Tensor? grad_skip, bool rectified) -> Tensor",
+    "max_pool_backward(Tensor grad, Tensor x, Tensor? grad_skip=None, bool rectified=False) -> Tensor",
     _max_pool_backward,
     _empty_backward,
 )
