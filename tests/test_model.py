@@ -13,7 +13,7 @@ def test_parameters(variant, count):
 
 def test_initial_weights_keep_the_variance():
     torch.manual_seed(0)
-    weight = UNet().contracting[3]["conv2"].weight
+    weight = UNet().contracting[3].conv2.weight
     assert weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
     assert all(p.eq(0).all() for name, p in UNet(base=2).named_parameters() if name.endswith("bias"))
 
@@ -41,6 +41,19 @@ def test_backends_agree_in_values_and_gradients(device, variant, generator):
     expected.backward(direction.double())
     for (name, ours), theirs in zip(net.named_parameters(), twin.parameters(), strict=True):
         assert (ours.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm(), name
+
+
+@pytest.mark.parametrize("base", [4, 16])
+def test_packed_weights_change_no_bit(base, generator):
+    net = UNet(base=base).eval()
+    image = torch.rand(1, 1, 188, 204, generator=generator)
+    with torch.inference_mode():
+        expected = net(image)
+        with net.packed_weights():
+            assert torch.equal(net(image), expected)
+            net(image.bfloat16())
+        net.contracting[0].conv2.weight.mul_(2)
+        assert not torch.equal(net(image), expected)
 
 
 def test_bfloat16_follows_float32(generator):

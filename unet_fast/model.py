@@ -1,6 +1,7 @@
 """The U-Net, figure 1 of the paper, read from top to bottom."""
 
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Literal
 
@@ -41,8 +42,13 @@ def _head1x1(inputs: int, outputs: int) -> _Convolution:
     return _Convolution((outputs, inputs, 1, 1), outputs, fan_in=inputs)
 
 
-def _block(inputs: int, outputs: int) -> nn.ModuleDict:
-    return nn.ModuleDict(OrderedDict(conv1=_conv3x3(inputs, outputs), conv2=_conv3x3(outputs, outputs)))
+class _Block(nn.Module):
+    """The two 3x3 convolutions of a level."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(inputs, outputs)
+        self.conv2 = _conv3x3(outputs, outputs)
 
 
 class UNet(nn.Module):
@@ -98,14 +104,15 @@ class UNet(nn.Module):
         self.variant, self.backend, self.dropout = variant, backend, dropout
 
         widths = [base * 2**level for level in range(depth + 1)]
-        self.contracting = nn.ModuleList(_block(a, b) for a, b in zip([channels, *widths], widths, strict=False))
+        self.contracting = nn.ModuleList(_Block(a, b) for a, b in zip([channels, *widths], widths, strict=False))
         self.up = nn.ModuleList()
         self.expanding = nn.ModuleList()
         for level in reversed(range(depth)):
             up = widths[level + 1] if variant == "release2015" and level == 0 else widths[level]
             self.up.append(_up_conv2x2(widths[level + 1], up))
-            self.expanding.append(_block(up + widths[level], widths[level]))
+            self.expanding.append(_Block(up + widths[level], widths[level]))
         self.head = _head1x1(base, classes)
+        self._packed: dict[nn.Module, Tensor | None] = {}
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute the class scores of an image; see the class for shapes."""
@@ -113,30 +120,63 @@ class UNet(nn.Module):
         op = _BACKENDS[self.backend]
         x = image
         skips: list[Tensor] = []
-        *blocks, bottom = self.contracting
-        for level, block in enumerate(blocks):
-            x = op.conv_relu(x, *block["conv1"].in_dtype_of(x))
-            skip, x = self._second_and_pool(op, block["conv2"], x, level)
+        contracting, expanding = self._blocks()
+        for level, block in enumerate(contracting[:-1]):
+            x = self._conv_relu(op, block.conv1, x)
+            skip, x = self._second_and_pool(op, block.conv2, x, level)
             skips.append(skip)
-        for conv in bottom.values():
-            x = op.conv_relu(x, *conv.in_dtype_of(x))
+        x = self._conv_relu(op, contracting[-1].conv1, x)
+        x = self._conv_relu(op, contracting[-1].conv2, x)
         x = F.dropout(x, self.dropout, self.training)
-        for up, block in zip(self.up, self.expanding, strict=True):
+        for up, block in zip(self.up, expanding, strict=True):
+            assert isinstance(up, _Convolution)
             x = op.up_conv(x, *up.in_dtype_of(x))
             if self.variant == "release2015":
                 x = F.relu(x)
-            x = op.conv_relu(x, *block["conv1"].in_dtype_of(x), skip=skips.pop())
-            x = op.conv_relu(x, *block["conv2"].in_dtype_of(x))
+            x = self._conv_relu(op, block.conv1, x, skips.pop())
+            x = self._conv_relu(op, block.conv2, x)
         scores: Tensor = op.head(x, *self.head.in_dtype_of(x))
         return scores
+
+    def _blocks(self) -> tuple[list[_Block], list[_Block]]:
+        """Return the blocks of the contracting and of the expanding path, from the image to the result."""
+        contracting, expanding = (
+            [block for block in blocks if isinstance(block, _Block)] for blocks in (self.contracting, self.expanding)
+        )
+        return contracting, expanding
+
+    @contextmanager
+    def packed_weights(self) -> Iterator[None]:
+        """Within this context, predict with the 3x3 weights as the CPU's kernels want them, transformed only once.
+
+        For many forward passes without gradients, float32 on the CPU (elsewhere it changes nothing): it saves a
+        twentieth of the time of a 572x572 tile, and takes four times the memory of the 3x3 weights, 450 MB at base 64.
+        The weights must not change within.
+        """
+        contracting, expanding = self._blocks()
+        convolutions = [conv for block in contracting + expanding for conv in (block.conv1, block.conv2)]
+        if self.backend == "native" and all(conv.weight.is_cpu for conv in convolutions):
+            self._packed = {conv: ops.pack_conv_relu(conv.weight.detach()) for conv in convolutions}
+        try:
+            yield
+        finally:
+            self._packed = {}
+
+    def _conv_relu(self, op: ModuleType, conv: _Convolution, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        y: Tensor = op.conv_relu(x, *conv.in_dtype_of(x), skip=skip, packed=self._packed_weight(conv, x))
+        return y
+
+    def _packed_weight(self, conv: _Convolution, x: Tensor) -> Tensor | None:
+        return self._packed.get(conv) if x.dtype == torch.float32 else None
 
     def _second_and_pool(self, op: ModuleType, conv: _Convolution, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Convolve a second time; return what goes across, cropped to what comes back up, and what goes down."""
         crop = geometry.border(self.depth - 1 - level)
         if self.training and self.dropout > 0 and level == self.depth - 1:
-            x = F.dropout(op.conv_relu(x, *conv.in_dtype_of(x)), self.dropout)
+            x = F.dropout(self._conv_relu(op, conv, x), self.dropout)
             return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
-        skip, pooled = op.conv_relu_pool(x, *conv.in_dtype_of(x), crop)
+        packed = self._packed_weight(conv, x)
+        skip, pooled = op.conv_relu_pool(x, *conv.in_dtype_of(x), crop, packed=packed)
         return skip, pooled
 
     def _check(self, image: Tensor) -> None:

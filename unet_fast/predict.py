@@ -6,6 +6,7 @@ result is that of one pass over the whole image.
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +74,8 @@ def predict(
     model.eval()
     results = []
     try:
-        with torch.inference_mode():
+        many = model.packed_weights() if len(input_origins) > 1 else nullcontext()
+        with torch.inference_mode(), many:
             for origin in tqdm(input_origins, unit="tile", disable=not progress, leave=False):
                 tiles = mirror_tiles(pixels, origin[None], plan.input_side, scale=scale, offset=offset)
                 scores = model(tiles).float()

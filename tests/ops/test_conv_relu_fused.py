@@ -137,7 +137,9 @@ def test_packed_weight_gives_the_same_bits(device, generator, channels):
     x, weight, bias = pool_layer((2, c, o, 14, 18, 0), generator, device)
     packed = ops.pack_conv_relu(weight)
     assert torch.equal(ops.conv_relu(x, weight, bias, packed=packed), ops.conv_relu(x, weight, bias))
-    for a, b in zip(ops.conv_relu_pool(x, weight, bias, 2, packed=packed), ops.conv_relu_pool(x, weight, bias, 2), strict=True):
+    for a, b in zip(
+        ops.conv_relu_pool(x, weight, bias, 2, packed=packed), ops.conv_relu_pool(x, weight, bias, 2), strict=True
+    ):
         assert torch.equal(a, b)
 
 

@@ -113,7 +113,9 @@ def test_errors(x, error, message):
 
 
 def test_errors_of_backward():
-    with pytest.raises(ValueError, match=r"max_pool_backward: grad_skip: wanted shape \[1, 4, 4, 4\], got \[1, 4, 4, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"max_pool_backward: grad_skip: wanted shape \[1, 4, 4, 4\], got \[1, 4, 4, 3\]"
+    ):
         torch.ops.unet_fast.max_pool_backward(torch.zeros(1, 4, 3, 3), torch.zeros(1, 4, 6, 6), torch.zeros(1, 4, 4, 3))
     with pytest.raises(ValueError, match=r"max_pool_backward: grad: wanted shape \[1, 4, 3, 3\], got \[1, 4, 3, 2\]"):
         torch.ops.unet_fast.max_pool_backward(torch.zeros(1, 4, 3, 2), torch.zeros(1, 4, 6, 6))

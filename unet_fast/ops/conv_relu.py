@@ -136,9 +136,7 @@ class _ConvRelu(torch.autograd.Function):
 
 class _ConvReluPool(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str) -> tuple[Tensor, Tensor]:
         y, pooled = torch.ops.unet_fast.conv_relu_pool(x, weight, bias, 0, algorithm)
         ctx.algorithm = algorithm
         ctx.save_for_backward(x, weight, y)
