@@ -76,5 +76,5 @@ if command -v compute-sanitizer >/dev/null; then
   step memcheck 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
     python3 -m pytest tests/ops/test_mirror_tiles.py -q -k "cuda and (by_eye or strided or scale)"
 fi
-step benchmarks 150 python3 -m pytest benchmarks -q --benchmark-only --benchmark-json="$results/benchmarks.json"
+step benchmarks 150 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed

@@ -1,0 +1,43 @@
+"""The whole network forward, one tile on the CPU in float32, against PyTorch in the ways that PyTorch offers.
+
+The first row is the paper's network and tile (572 -> 388), the others this package's defaults.
+"""
+
+import pytest
+import torch
+
+from benchmarks.conftest import OURS
+from benchmarks.networks import CHANNELS_LAST, NCHW, direct_gflop, in_layout, network, twin
+from tests.norms import relative_l2
+
+
+def verify(ours, other):
+    assert relative_l2(ours, other) <= 1e-5
+
+
+def frozen(net, image):
+    """Compile with the parameters as constants, which lets PyTorch pack the weights once and for all."""
+    compiled = torch.compile(net)
+    with torch._inductor.config.patch(freezing=True):
+        compiled(image)
+    return compiled
+
+
+@pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 316), (16, 572)])
+def test_predict(compare, quick, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    eager, last, image_last = twin(net, NCHW), twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
+    with torch.inference_mode():
+        rivals = {
+            OURS: lambda: net(image),
+            "eager NCHW": lambda: eager(image),
+            "eager channels_last": lambda: last(image_last),
+        }
+        if not quick:
+            torch._dynamo.reset()
+            compiled, compiled_frozen = torch.compile(eager), frozen(last, image_last)
+            rivals["torch.compile"] = lambda: compiled(image)
+            rivals["torch.compile frozen channels_last"] = lambda: compiled_frozen(image_last)
+        compare(rivals, group="predict", verify=verify, gflop=direct_gflop(base, tile), rounds=5)

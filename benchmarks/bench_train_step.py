@@ -1,0 +1,42 @@
+"""One training step on the CPU in float32 as in the paper: one tile, weighted cross entropy, SGD with momentum 0.99."""
+
+import pytest
+import torch
+
+from benchmarks.conftest import OURS
+from benchmarks.networks import (
+    CHANNELS_LAST,
+    NCHW,
+    direct_gflop,
+    in_layout,
+    network,
+    training_batch,
+    training_step,
+    twin,
+)
+from tests.norms import relative_l2
+
+
+def verify(ours, other):
+    """All gradients as one vector: where a sum is 0 but for rounding, two ReLUs may differ in what they let pass."""
+    ours, other = (torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (ours, other))
+    assert relative_l2(ours, other) <= 1e-3
+
+
+@pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 316)])
+def test_train_step(compare, quick, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    image, classes, weights = batch = training_batch(tile)
+    net = network(base)
+    last, eager = twin(net, CHANNELS_LAST), twin(net, NCHW)
+    rivals = {
+        OURS: training_step(net, (image, classes.byte(), weights)),  # the types that `target_classes` makes
+        "eager NCHW": training_step(eager, batch),
+        "eager channels_last": training_step(last, (in_layout(image, CHANNELS_LAST), classes, weights)),
+    }
+    if not quick:
+        torch._dynamo.reset()
+        peer = twin(net, NCHW)
+        rivals["torch.compile"] = training_step(peer, batch, torch.compile(peer))
+    compare(rivals, group="train_step", verify=verify, gflop=direct_gflop(base, tile, training=True), rounds=3)
