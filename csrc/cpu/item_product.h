@@ -8,26 +8,31 @@ namespace unet_fast::UNET_FAST_ISA {
 class ItemProduct {
  public:
   ItemProduct(Use use, int vectors, int64_t items)
-      : lanes_(vectors * kLanes),
+      : use_(use),
+        lanes_(vectors * kLanes),
+        items_(items),
         pieces_(items, max_items(vectors)),
         smaller_(items / pieces_.pieces),
         kernels_{micro_kernel(use, vectors, 1, static_cast<int>(smaller_)),
                  micro_kernel(use, vectors, 1, static_cast<int>(larger(smaller_, divide_up(items, pieces_.pieces))))} {}
 
-  // a and sum are those of item 0. What lies at args.next, as much as there is of b, is asked for along the way.
+  // a and sum are those of item 0. What the next product of this size will find at args.next is asked for along the
+  // way: its b, or, for a gradient, its sums.
   UNET_FAST_METHOD void run(MicroKernelArgs args) const {
-    args.next_step = args.next ? divide_up(lanes_, pieces_.pieces) : 0;
+    const int64_t steps = args.rows * args.depth;
+    args.next_step = divide_up((use_ == Use::product ? steps : items_) * lanes_, pieces_.pieces * steps);
     for (int64_t piece = 0; piece < pieces_.pieces; ++piece) {
       const int64_t items = pieces_.begin(piece + 1) - pieces_.begin(piece);
       kernels_[items > smaller_](args);
       args.a += items * args.a_item;
       args.sum += items * args.sum_item;
-      args.next += args.rows * args.depth * args.next_step;
+      args.next += steps * args.next_step;
     }
   }
 
  private:
-  const int64_t lanes_;
+  const Use use_;
+  const int64_t lanes_, items_;
   const Pieces pieces_;
   const int64_t smaller_;
   const MicroKernel kernels_[2];  // for a piece of the smaller and of the larger size

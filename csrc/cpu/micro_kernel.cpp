@@ -49,10 +49,8 @@ void multiply(const MicroKernelArgs& args) {
       Vector factor[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
-      if constexpr (kUse == Use::product) {
-        __builtin_prefetch(next, 0, 2);
-        next += args.next_step;
-      }
+      __builtin_prefetch(next, kUse == Use::gradient, 2);
+      next += args.next_step;
 #pragma GCC unroll 16
       for (int i = 0; i < kItems; ++i) {
         const int64_t a_item = kUse == Use::product ? args.a_item : kGroup;

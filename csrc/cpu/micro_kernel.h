@@ -31,7 +31,7 @@ struct MicroKernelArgs {
   float* sum;         // [items][vectors * kLanes]; product of group 2: [items][kLanes / 2], pairs of lanes added
   int64_t sum_item;   // floats between items
 
-  // product: every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
+  // Every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
   const float* next;
   int64_t next_step;
 };

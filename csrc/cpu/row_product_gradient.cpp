@@ -124,7 +124,7 @@ void add_segment(const RowProductGradient& gradient, const OutputBlock& block, c
           .relu = false,
           .sum = partial + (tap * block.steps + step) * block.lanes(),
           .sum_item = block.lanes(),
-          .next = nullptr,
+          .next = packed,
           .next_step = 0,
       });
     }

@@ -77,6 +77,7 @@ void sum_chunk(const Problem& problem, int64_t block, int64_t begin, int64_t end
     const int64_t first = begin + runs.begin(run), last = begin + runs.begin(run + 1);
     problem.pack(block, first, last, packed, sums + channels * kMaxLanes);
     for (int64_t c = 0; c < channels; c += kPanel) {
+      float* const sum = sums + c * lanes.lanes();
       product.run({
           .a = v + c * problem.pixels + first * kPanel,
           .a_row = 0,
@@ -87,9 +88,9 @@ void sum_chunk(const Problem& problem, int64_t block, int64_t begin, int64_t end
           .depth = last - first,
           .bias = nullptr,
           .relu = false,
-          .sum = sums + c * lanes.lanes(),
+          .sum = sum,
           .sum_item = lanes.lanes(),
-          .next = nullptr,
+          .next = sum + kPanel * lanes.lanes(),
           .next_step = 0,
       });
     }

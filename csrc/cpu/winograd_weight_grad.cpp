@@ -2,7 +2,8 @@
 // dW = G^T dU G, because y = A^T [ sum of U * V ] A and U = G W G^T.
 //
 // Wide: a task takes a chunk of tiles, a block of them at a time, and adds to a dU of its own; its dW is a partial
-// sum, and the partial sums of all chunks are added in their order.
+// sum, and the partial sums of all chunks are added in their order. Where there are more threads than chunks, several
+// tasks share a chunk, each with a group of the outputs and a V of its own.
 //
 // Deep: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and
 // computes its dU. Where there are more tiles than that, dW is added up.
@@ -86,10 +87,11 @@ struct Problem {
     }
   }
 
-  // Adds V^T Y at point p to u, panel by panel.
+  // Adds V^T Y at point p to u, panel by panel; the sums at the next point follow those at this one.
   void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
                 const float* y, float* u) const {
     for (int64_t c = 0; c < channels; c += kPanel) {
+      float* const sum = u + c * block.lanes();
       product.run({
           .a = v + p * v_plane(tiles) + c * tiles,
           .a_row = 0,
@@ -100,9 +102,9 @@ struct Problem {
           .depth = tiles,
           .bias = nullptr,
           .relu = false,
-          .sum = u + c * block.lanes(),
+          .sum = sum,
           .sum_item = block.lanes(),
-          .next = nullptr,
+          .next = c + kPanel < channels ? sum + kPanel * block.lanes() : u + u_plane(),
           .next_step = 0,
       });
     }
@@ -113,59 +115,65 @@ struct Problem {
 
 struct Wide {
   int64_t chunks, tiles;                 // of all tiles; of a block of tiles, at most
+  int64_t group, groups;                 // blocks of outputs of a task, at most; groups of them
   int64_t weight_floats, sum_floats;     // the partial sums of a chunk: of the weight; and of the bias behind them
   int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
-  int64_t w_floats;                      // one block of outputs; dU of all outputs; turned dW of one block
-  explicit Wide(const Problem& problem) {
+  int64_t w_floats;                      // one block of outputs; dU of a group; turned dW of one block
+  Wide(const Problem& problem, int threads) {
     constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
     const int64_t count = problem.tiles();
-    chunks = larger(1, smaller(count / kMinTiles, kMaxChunks));
+    chunks = 1;  // a power of two, so that two or four threads get as many each
+    while (2 * chunks <= smaller(count / kMinTiles, kMaxChunks)) chunks *= 2;
+    groups = smaller(problem.blocks, divide_up(threads, chunks));
+    group = divide_up(problem.blocks, groups);
+    groups = divide_up(problem.blocks, group);
     tiles = smaller(kBlockTiles, count);
     weight_floats = whole_lines(problem.weights());
     sum_floats = weight_floats + problem.blocks * kMaxLanes;
     v_floats = kPoints * problem.v_plane(tiles);
     y_floats = kPoints * problem.y_plane(tiles);
-    u_floats = problem.blocks * kPoints * problem.u_plane();
+    u_floats = group * kPoints * problem.u_plane();
     w_floats = problem.channels * kTurnedChannel;
   }
   int64_t worker_floats() const { return v_floats + y_floats + u_floats + w_floats; }
 };
 
-// The partial sums of tiles [begin, end).
-void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, float* memory, float* sums) {
+// The partial sums of tiles [begin, end) for blocks of outputs [begin_block, end_block).
+void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t begin_block,
+               int64_t end_block, float* memory, float* sums) {
   float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   float* const bias_sum = sums + plan.weight_floats;
-  memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
+  memset(bias_sum + begin_block * kMaxLanes, 0, (end_block - begin_block) * kMaxLanes * sizeof(float));
   memset(u, 0, plan.u_floats * sizeof(float));
+  const auto u_of = [&](int64_t block, int p) { return u + ((block - begin_block) * kPoints + p) * problem.u_plane(); };
   const Pieces pieces(end - begin, plan.tiles);
   for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
     const int64_t first = begin + pieces.begin(piece), tiles = begin + pieces.begin(piece + 1) - first;
     for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
-    for (int64_t b = 0; b < problem.blocks; ++b) {
+    for (int64_t b = begin_block; b < end_block; ++b) {
       const LaneBlock block(b, problem.grad.channels);
       const ItemProduct product(Use::gradient, block.vectors, kPanel);
       problem.transform_gradient(block, first, tiles, y, bias_sum);
-      for (int p = 0; p < kPoints; ++p) {
-        problem.multiply(product, block, tiles, p, v, y, u + (b * kPoints + p) * problem.u_plane());
-      }
+      for (int p = 0; p < kPoints; ++p) problem.multiply(product, block, tiles, p, v, y, u_of(b, p));
     }
   }
-  for (int64_t b = 0; b < problem.blocks; ++b) {
+  for (int64_t b = begin_block; b < end_block; ++b) {
     const LaneBlock block(b, problem.grad.channels);
     for (int row = 0; row < kTileIn; ++row) {
-      transform_weight_gradients(u + (b * kPoints + row * kTileIn) * problem.u_plane(), problem.u_plane(), block,
-                                 problem.in_channels, row, w);
+      transform_weight_gradients(u_of(b, row * kTileIn), problem.u_plane(), block, problem.in_channels, row, w);
     }
     write_weight_gradients(w, block, problem.in_channels, false, sums);
   }
 }
 
 void run_wide(const Problem& problem, float* workspace, const Threads& threads) {
-  const Wide plan(problem);
+  const Wide plan(problem, threads.count);
   const Pieces chunks(problem.tiles(), divide_up(problem.tiles(), plan.chunks));
   float* const sums = workspace + threads.count * plan.worker_floats();
-  parallel_tasks(threads, chunks.pieces, [&](int64_t chunk, int64_t worker) {
-    sum_chunk(problem, plan, chunks.begin(chunk), chunks.begin(chunk + 1), workspace + worker * plan.worker_floats(),
+  parallel_tasks(threads, chunks.pieces * plan.groups, [&](int64_t task, int64_t worker) {
+    const int64_t chunk = task / plan.groups, first = task % plan.groups * plan.group;
+    sum_chunk(problem, plan, chunks.begin(chunk), chunks.begin(chunk + 1), first,
+              smaller(first + plan.group, problem.blocks), workspace + worker * plan.worker_floats(),
               sums + chunk * plan.sum_floats);
   });
   const auto add_chunks = [&](int64_t i) {
@@ -238,7 +246,7 @@ void run_deep(const Problem& problem, float* workspace, const Threads& threads) 
 int64_t winograd_weight_grad_workspace(const ConvReluWeightGradArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
   if (path == ConvPath::wide) {
-    const Wide plan(problem);
+    const Wide plan(problem, threads);
     return threads * plan.worker_floats() + plan.chunks * plan.sum_floats;
   }
   const Deep plan(problem);
