@@ -44,6 +44,39 @@ void equals_plain_loop(const Shape& shape) {
   });
 }
 
+// With what comes back past the pool, and gated by a ReLU.
+template <class T>
+void adds_the_skip(const Shape& shape, int64_t crop) {
+  Random random;
+  const int64_t c_count = shape.channels, height = shape.height - 2 * crop, width = shape.width - 2 * crop;
+  const int64_t values = shape.images * shape.height * shape.width * c_count;
+  const Buffer<T> x(values, [&](int64_t) { return from_float<T>(static_cast<float>(random.integer(-2, 2))); });
+  const Buffer<T> grad(values / 4, [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); });
+  const Buffer<T> skip(shape.images * height * width * c_count,
+                       [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); });
+  on_every_device(max_pool_backward_cpu, max_pool_backward_cuda, [&](const Device<MaxPoolBackwardArgs>& device) {
+    Buffer<T> plain(values), grad_x(values);
+    MaxPoolBackwardArgs args = {grad.data(),  x.data(),    dtype_of<T>(), shape.images,
+                                shape.height, shape.width, c_count,       plain.data()};
+    device.run(args);
+    args.grad_x = grad_x.data();
+    args.skip = skip.data();
+    args.crop = crop;
+    args.rectified = true;
+    device.run(args);
+    Buffer<double> expected(values, [&](int64_t i) {
+      const int64_t c = i % c_count, column = i / c_count % shape.width - crop, line = i / c_count / shape.width;
+      const int64_t row = line % shape.height - crop;
+      float sum = to_float(plain[i]);
+      if (row >= 0 && row < height && column >= 0 && column < width) {
+        sum += to_float(skip[((line / shape.height * height + row) * width + column) * c_count + c]);
+      }
+      return to_float(x[i]) <= 0 ? 0.0 : to_double(from_float<T>(sum));
+    });
+    check_all_close(grad_x, expected, 0, 0, text("with skip, crop ", crop, ": ", device.name));
+  });
+}
+
 }  // namespace
 }  // namespace unet_fast::test
 
@@ -55,5 +88,8 @@ int main() {
     equals_plain_loop<float>(shape);
     equals_plain_loop<BFloat16>(shape);
   }
+  adds_the_skip<float>({2, 3, 8, 10}, 2);
+  adds_the_skip<float>({1, 17, 6, 4}, 0);
+  adds_the_skip<BFloat16>({1, 16, 6, 8}, 1);
   return report();
 }

@@ -1,5 +1,6 @@
 // conv_relu and its gradients by Winograd's algorithm against the direct one, which test_conv_relu.cpp compares with a
 // plain loop; and the same bits for any number of threads.
+#include <algorithm>
 #include <optional>
 
 #include "check.h"
@@ -107,6 +108,84 @@ void weight_gradient(const Shape& shape) {
                      name_of(shape) + " (weight gradient)", run);
 }
 
+// A second source in a window of larger images, the crop and the pool, all in one pass: the same bits as one source
+// without them, from a packed weight, too.
+void fused(const Shape& shape, int64_t skip_channels, int64_t crop) {
+  Random random;
+  const int64_t c = shape.channels, both = c + skip_channels, o = shape.out_channels;
+  const int64_t height = shape.height - 2, width = shape.width - 2, pixels = shape.images * shape.height * shape.width;
+  const int64_t window_row = (shape.width + 3) * skip_channels, window_image = (shape.height + 2) * window_row;
+  const Buffer<float> x = random_values(pixels * c, random), weight = random_values(9 * both * o, random);
+  const Buffer<float> whole = random_values(shape.images * window_image, random), bias = random_values(o, random);
+  const float* const skip = whole.data() + window_row + 2 * skip_channels;  // from row 1, column 2 on
+  Buffer<float> concatenated(pixels * both, [&](int64_t i) {
+    const int64_t channel = i % both, column = i / both % shape.width, line = i / both / shape.width;
+    if (channel < c) return x[(i / both) * c + channel];
+    const int64_t row = line / shape.height * window_image + line % shape.height * window_row;
+    return skip[row + column * skip_channels + channel - c];
+  });
+  on_every_cpu(conv_relu_cpu, [&](const Device<ConvReluArgs>& device) {
+    const auto run = [&](const ConvReluArgs& given) {
+      ConvReluArgs args = given;
+      Buffer<float> workspace(conv_relu_cpu_workspace(args, device.threads));
+      args.workspace = workspace.data();
+      device.run(args);
+    };
+    ConvReluArgs args = {
+        .x = concatenated.data(),
+        .gate = nullptr,
+        .dtype = DType::float32,
+        .images = shape.images,
+        .height = shape.height,
+        .width = shape.width,
+        .in_channels = both,
+        .out_channels = o,
+        .padding = 0,
+        .weight = weight.data(),
+        .weight_stride_o = 9 * both,
+        .weight_stride_c = 9,
+        .weight_stride_y = 3,
+        .weight_stride_x = 1,
+        .bias = bias.data(),
+        .relu = true,
+        .y = nullptr,
+        .workspace = nullptr,
+        .algorithm = ConvAlgorithm::winograd,
+    };
+    const std::string name = device.name + ", fused, " + name_of(shape);
+    Buffer<float> y(shape.images * height * width * o);
+    args.y = y.data();
+    run(args);
+
+    const int64_t inner_height = height - 2 * crop, inner_width = width - 2 * crop;
+    Buffer<float> inner(shape.images * inner_height * inner_width * o), pooled(shape.images * height * width / 4 * o);
+    Buffer<float> packed(conv_relu_packed(args));
+    args.workspace = packed.data();
+    conv_relu_pack(args, device.threads);
+    args.x = x.data();
+    args.in_channels = c;
+    args.skip = {skip, skip_channels, window_row, window_image};
+    check(conv_relu_fuses(args), name + " is refused");
+    args.y = inner.data();
+    args.crop = crop;
+    args.pooled = pooled.data();
+    args.packed = packed.data();
+    run(args);
+    const Buffer<float> expected(inner.size(), [&](int64_t i) {
+      const int64_t channel = i % o, column = i / o % inner_width, line = i / o / inner_width;
+      const int64_t row = line / inner_height * height + line % inner_height + crop;
+      return y[(row * width + column + crop) * o + channel];
+    });
+    check(inner == expected, name + ", cropped");
+    const Buffer<float> maxima(pooled.size(), [&](int64_t i) {
+      const int64_t channel = i % o, column = i / o % (width / 2), line = i / o / (width / 2);
+      const float* corner = y.data() + (2 * line * width + 2 * column) * o + channel;
+      return std::max(std::max(corner[0], corner[o]), std::max(corner[width * o], corner[(width + 1) * o]));
+    });
+    check(pooled == maxima, name + ", pooled");
+  });
+}
+
 }  // namespace
 }  // namespace unet_fast::test
 
@@ -122,5 +201,8 @@ int main() {
     convolution(shape, true);
     weight_gradient(shape);
   }
+  fused({2, 16, 20, 10, 12}, 5, 1);
+  fused({1, 32, 40, 12, 8}, 33, 2);
+  fused({1, 16, 272, 8, 10}, 256, 0);
   return report();
 }
