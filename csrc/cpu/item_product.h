@@ -20,7 +20,7 @@ class ItemProduct {
   // way: its b, or, for a gradient, its sums.
   UNET_FAST_METHOD void run(MicroKernelArgs args) const {
     const int64_t steps = args.rows * args.depth;
-    args.next_step = divide_up((use_ == Use::product ? steps : items_) * lanes_, pieces_.pieces * steps);
+    args.next_step = divide_up((use_ == Use::gradient ? items_ : steps) * lanes_, pieces_.pieces * steps);
     for (int64_t piece = 0; piece < pieces_.pieces; ++piece) {
       const int64_t items = pieces_.begin(piece + 1) - pieces_.begin(piece);
       kernels_[items > smaller_](args);

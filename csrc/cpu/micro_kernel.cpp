@@ -9,7 +9,7 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
 #pragma GCC unroll 16
   for (int i = 0; i < kItems; ++i) {
     float* out = args.sum + i * args.sum_item;
-    if constexpr (kUse == Use::product && kGroup == 2) {
+    if constexpr (kUse != Use::gradient && kGroup == 2) {
       const HalfVector half = add_pairs(sum[i][0]);
       const HalfVector result = args.relu ? rectify(half) : half;
       memcpy(out, &result, sizeof result);
@@ -33,7 +33,7 @@ void multiply(const MicroKernelArgs& args) {
   for (int i = 0; i < kItems; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = kUse == Use::product && args.bias ? load(args.bias + v * kLanes) : Vector{};
+      sum[i][v] = kUse != Use::gradient && args.bias ? load(args.bias + v * kLanes) : Vector{};
     }
   }
   // Pixels lie apart. Three of them share a pointer (offsets of 0, 1 and 2 strides are one addressing mode each), or
@@ -45,7 +45,9 @@ void multiply(const MicroKernelArgs& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const float* a[kPointers];
     for (int q = 0; q < kPointers; ++q) a[q] = args.a + row * args.a_row + q * kShare * args.a_item;
-    for (int64_t step = 0; step < args.depth; ++step) {
+    const int64_t depth = kUse == Use::panels ? kPanel : args.depth;
+#pragma GCC unroll 4
+    for (int64_t step = 0; step < depth; ++step) {
       Vector factor[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
@@ -53,13 +55,13 @@ void multiply(const MicroKernelArgs& args) {
       next += args.next_step;
 #pragma GCC unroll 16
       for (int i = 0; i < kItems; ++i) {
-        const int64_t a_item = kUse == Use::product ? args.a_item : kGroup;
+        const int64_t a_item = kUse == Use::product ? args.a_item : kUse == Use::panels ? kPanel : kGroup;
         const Vector value = broadcast<kGroup>(a[i / kShare] + i % kShare * a_item);
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) sum[i][v] += value * factor[v];
       }
 #pragma GCC unroll 16
-      for (int q = 0; q < kPointers; ++q) a[q] += args.a_step;
+      for (int q = 0; q < kPointers; ++q) a[q] += kUse == Use::panels ? 1 : args.a_step;
       b += kVectors * kLanes;
     }
   }
@@ -83,8 +85,11 @@ MicroKernel select(int vectors, int group, int items) {
 }  // namespace
 
 MicroKernel micro_kernel(Use use, int vectors, int group, int items) {
-  return use == Use::product ? select<Use::product>(vectors, group, items)
-                             : select<Use::gradient>(vectors, group, items);
+  switch (use) {
+    case Use::product: return select<Use::product>(vectors, group, items);
+    case Use::panels: return select<Use::panels>(vectors, group, items);
+    default: return select<Use::gradient>(vectors, group, items);
+  }
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

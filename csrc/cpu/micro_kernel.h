@@ -13,6 +13,8 @@ namespace unet_fast::UNET_FAST_ISA {
 // value of a.
 //   Use::product    items are pixels, steps are input channels and taps, lanes are output channels. The sums begin with
 //                   a bias, and replace what was in memory.
+//   Use::panels     the same, where a lies in panels of kPanel steps: [rows][any number of items][kPanel]. Every address
+//                   is then an offset from one pointer, and the loop over a panel has a known end.
 //   Use::gradient   items are input channels and taps, steps are pixels, lanes are output channels. Items are
 //                   neighbours (a_item == group). The sums are added to what is in memory.
 //
@@ -21,11 +23,11 @@ namespace unet_fast::UNET_FAST_ISA {
 struct MicroKernelArgs {
   const float* a;     // the `group` values of row r, item i, step s begin at a[r * a_row + i * a_item + s * a_step]
   int64_t a_row;      // floats
-  int64_t a_item;     // floats
-  int64_t a_step;     // floats
+  int64_t a_item;     // floats; panels: kPanel
+  int64_t a_step;     // floats; panels: 1
   const float* b;     // [rows][depth][vectors * kLanes] dense
   int64_t rows;       // R
-  int64_t depth;      // S
+  int64_t depth;      // S; panels: kPanel
   const float* bias;  // product: [vectors * kLanes], or null (0)
   bool relu;          // product: max(sum, 0) in the end
   float* sum;         // [items][vectors * kLanes]; product of group 2: [items][kLanes / 2], pairs of lanes added
@@ -38,7 +40,9 @@ struct MicroKernelArgs {
 
 using MicroKernel = void (*)(const MicroKernelArgs& args);
 
-enum class Use { product, gradient };
+enum class Use { product, panels, gradient };
+
+constexpr int64_t kPanel = 16;  // a cache line of a
 
 constexpr int kMaxVectors = 2;
 constexpr int kMaxLanes = kMaxVectors * kLanes;  // of a block
@@ -47,7 +51,7 @@ constexpr int kMaxItems = kRegisters == 32 ? 14 : 12;
 // Items that fit into the registers beside `vectors` of b and one broadcast.
 constexpr int max_items(int vectors) { return kRegisters == 32 ? 14 : 12 / vectors; }
 
-// 1 <= items <= max_items(vectors); vectors is 1 or 2; group is 1, or 2 with vectors 1.
+// 1 <= items <= max_items(vectors); vectors is 1 or 2; group is 1, or 2 with vectors 1 and not for panels.
 MicroKernel micro_kernel(Use use, int vectors, int group, int items);
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -54,7 +54,7 @@ void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* works
     for (int64_t row = 0; row < rows; ++row) gather(begin + row, v + row * plan.width * kPanel, panel);
     for (int64_t b = 0; b < plan.blocks(); ++b) {
       const LaneBlock block = plan.lane_block(b);
-      const ItemProduct product(Use::product, block.vectors, plan.width);
+      const ItemProduct product(Use::panels, block.vectors, plan.width);
       for (int64_t row = 0; row < rows; ++row) {
         product.run({
             .a = v + row * plan.width * kPanel,

@@ -38,6 +38,25 @@ UNET_FAST_FUNCTION Vector load(const float* from) {
 
 UNET_FAST_FUNCTION void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
 
+// Whether a vector is a cache line, so that it can go to memory past the caches: half a line would cost more than it
+// saves.
+constexpr bool kStreams = sizeof(Vector) == 64;
+
+// To a multiple of 64 bytes, past the caches where kStreams; finish_streams() before another thread reads it.
+UNET_FAST_FUNCTION void stream(float* to, Vector value) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(to, value);
+#else
+  store(to, value);
+#endif
+}
+
+UNET_FAST_FUNCTION void finish_streams() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 // The first `count` lanes (at most kLanes) from memory, zeros behind; nothing beyond them is touched.
 UNET_FAST_FUNCTION Vector load_lanes(const float* from, int64_t count) {
 #if defined(__AVX512F__)

@@ -66,7 +66,17 @@ struct Problem {
             .crop = args.crop,
             .bias = static_cast<const float*>(args.bias),
             .relu = args.relu,
+            .streams = streams(args),
             .grid = grid_of(args)};
+  }
+
+  // Every pixel must begin with a cache line.
+  static bool streams(const ConvReluArgs& args) {
+    constexpr int64_t kCachedFloats = 2 << 20;
+    const auto begins_line = [](const void* data) { return reinterpret_cast<uintptr_t>(data) % 64 == 0; };
+    return kStreams && args.images * out_height(args) * out_width(args) * args.out_channels > kCachedFloats &&
+           args.out_channels % kPanel == 0 && args.y_channels % kPanel == 0 && begins_line(args.y) &&
+           begins_line(args.y_rest);
   }
 
   static TiledOutput rest_of(const ConvReluArgs& args) {
@@ -173,7 +183,7 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
   for (int64_t i = 0; i < products; ++i) {
     const int64_t p = i / (end - begin), b = i % (end - begin);
     const LaneBlock block = problem.lane_block(begin + b);
-    const ItemProduct product(Use::product, block.vectors, tiles);
+    const ItemProduct product(Use::panels, block.vectors, tiles);
     const float* next_u = i + 1 < products ? u_of(i + 1) : u + end % problem.blocks * problem.u_block();
     problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(i), next_u,
                      m + b * plan.m_floats + p * problem.m_plane(tiles));
@@ -197,6 +207,7 @@ void run_wide(const Problem& problem, const float* u, float* workspace, const Th
         }
       }
     }
+    finish_streams();
   });
 }
 
@@ -231,7 +242,7 @@ void run_deep(const Problem& problem, const float* u, float* workspace, const Th
     parallel_tasks(threads, products, [&](int64_t task, int64_t) {
       const int64_t p = task / problem.blocks, b = task % problem.blocks;
       const LaneBlock block = problem.lane_block(b);
-      const ItemProduct product(Use::product, block.vectors, tiles);
+      const ItemProduct product(Use::panels, block.vectors, tiles);
       // The other threads take the tasks in between.
       problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(task),
                        u_of(smaller(task + threads.count, products - 1)),
@@ -241,6 +252,7 @@ void run_deep(const Problem& problem, const float* u, float* workspace, const Th
       for (int64_t i = begin; i < end; ++i) {
         problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
       }
+      finish_streams();
     });
   }
 }

@@ -134,7 +134,10 @@ void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock
 #pragma GCC unroll 4
       for (int row = 0; row < kTileOut; ++row) {
 #pragma GCC unroll 4
-        for (int x = 0; x < kTileOut; ++x) store(data + row * row_stride + x * pixel_stride, y[row][x]);
+        for (int x = 0; x < kTileOut; ++x) {
+          float* const to = data + row * row_stride + x * pixel_stride;
+          out.streams ? stream(to, y[row][x]) : store(to, y[row][x]);
+        }
       }
       continue;
     }

@@ -7,8 +7,6 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
-constexpr int64_t kPanel = 16;  // channels of a panel of V: a cache line
-
 // `floats`, padded to an odd number of cache lines.
 UNET_FAST_FUNCTION int64_t plane_floats(int64_t floats) { return (divide_up(floats, 16) | 1) * 16; }
 
@@ -44,6 +42,7 @@ struct TiledOutput {
   int64_t crop;       // pixels along each edge that are computed, and not stored in data
   const float* bias;  // [O] or null (0)
   bool relu;
+  bool streams;  // data is too large to be found in a cache by whoever reads it next: stores go past the caches
   TileGrid grid;
 };
 
