@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <thread>
 
 #include "core/portable.h"
 
@@ -41,6 +42,67 @@ static inline void parallel_tasks(const Threads& threads, int64_t tasks, const F
       for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) function(task, worker);
     }
   });
+}
+
+// A step of parallel_phases: function(task, worker) for every task in [0, tasks).
+template <class Function>
+struct Phase {
+  int64_t tasks;
+  Function function;
+};
+
+template <class Function>
+Phase(int64_t, Function) -> Phase<Function>;
+
+// Waits for the few tasks that others are still at.
+static inline void wait_until(const std::atomic<int64_t>& done, int64_t wanted) {
+  for (int spins = 0; done.load(std::memory_order_acquire) < wanted; ++spins) {
+    constexpr int kPatience = 4096;
+    if (spins > kPatience) {
+      std::this_thread::yield();
+    } else {
+#if defined(__x86_64__) && defined(__GNUC__)
+      __builtin_ia32_pause();
+#endif
+    }
+  }
+}
+
+// Several parallel_tasks one after the other, for which the threads are woken only once: on a small layer that costs
+// more than the work. A task waits until all tasks of the phases before are done. Those have been taken by threads that
+// are running them, so nobody waits in vain, however many threads there really are.
+template <class... Functions>
+static inline void parallel_phases(const Threads& threads, const Phase<Functions>&... phases) {
+  const int64_t total = (phases.tasks + ...);
+  std::atomic<int64_t> next{0}, done{0};
+  parallel_for(threads, total < threads.count ? total : threads.count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) {
+      for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < total;) {
+        int64_t first = 0;  // task of the phase
+        const auto runs = [&](const auto& phase) {
+          if (task - first >= phase.tasks) {
+            first += phase.tasks;
+            return false;
+          }
+          wait_until(done, first);
+          phase.function(task - first, worker);
+          done.fetch_add(1, std::memory_order_release);
+          return true;
+        };
+        (runs(phases) || ...);
+      }
+    }
+  });
+}
+
+// Tasks of at most `grain` items for a phase: function(item, worker) for every item in [0, count).
+template <class Function>
+static inline auto phase_of_items(int64_t count, int64_t grain, const Function& function) {
+  const auto run = [count, grain, function](int64_t task, int64_t worker) {
+    const int64_t end = (task + 1) * grain < count ? (task + 1) * grain : count;
+    for (int64_t item = task * grain; item < end; ++item) function(item, worker);
+  };
+  return Phase<decltype(run)>{(count + grain - 1) / grain, run};
 }
 
 }  // namespace unet_fast

@@ -40,15 +40,15 @@ struct Plan {
   const float* u_of(const float* u, int64_t block) const { return u + block * depth * kMaxLanes; }
 };
 
-// gather(row, pixel, to): copies the K values of a row's pixel to to[k / 16 * panel + k % 16], panel told before.
-// place(row, block, lanes): where lane 0 of pixel 0 of a row goes; its pixels lie `pixel_stride` apart.
+// pack(u): the phase that makes U.
+// gather(row, to, panel): copies the K values of a row's pixels, value k to to[k / 16 * panel + pixel * 16 + k % 16].
+// place(row, b, block): where lane 0 of pixel 0 of a row goes for block b; its pixels lie `pixel_stride` apart.
 template <class Pack, class Gather, class Place>
 void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* workspace, const Threads& threads,
          const Pack& pack, const Gather& gather, const Place& place) {
   float* const u = workspace;
-  pack(u);
   const Pieces tasks(plan.rows, plan.task_rows);
-  parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
+  const auto run_task = [&](int64_t task, int64_t worker) {
     float* const v = workspace + plan.u_floats + worker * plan.v_floats;
     const int64_t begin = tasks.begin(task), rows = tasks.begin(task + 1) - begin, panel = rows * plan.width * kPanel;
     for (int64_t row = 0; row < rows; ++row) gather(begin + row, v + row * plan.width * kPanel, panel);
@@ -73,7 +73,8 @@ void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* works
         });
       }
     }
-  });
+  };
+  parallel_phases(threads, pack(u), Phase{tasks.pieces, run_task});
 }
 
 }  // namespace
@@ -92,15 +93,13 @@ void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
   const Plan plan(shape, true);
   const int64_t c_count = shape.in_channels, o_count = shape.out_channels, y_row = 2 * shape.width * o_count;
   const auto pack = [&](float* u) {
-    parallel_for(threads, c_count, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) {
-        const float* weight = static_cast<const float*>(args.weight) + c * o_count * kParts;
-        for (int64_t b = 0; b < plan.blocks(); ++b) {
-          const LaneBlock block = plan.lane_block(b);
-          const float* from = weight + block.first * kParts + b / plan.part_blocks();
-          float* to = u + b * plan.depth * kMaxLanes + c * block.lanes();
-          for (int64_t lane = 0; lane < block.lanes(); ++lane) to[lane] = from[lane * kParts];
-        }
+    return phase_of_items(c_count, 8, [&plan, &args, o_count, u](int64_t c, int64_t) {
+      const float* weight = static_cast<const float*>(args.weight) + c * o_count * kParts;
+      for (int64_t b = 0; b < plan.blocks(); ++b) {
+        const LaneBlock block = plan.lane_block(b);
+        const float* from = weight + block.first * kParts + b / plan.part_blocks();
+        float* to = u + b * plan.depth * kMaxLanes + c * block.lanes();
+        for (int64_t lane = 0; lane < block.lanes(); ++lane) to[lane] = from[lane * kParts];
       }
     });
   };
@@ -124,19 +123,17 @@ void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& thr
   // The weight of a channel c is a row of (o, a, b); squares of it are turned, so that c becomes the lane.
   const auto pack = [&](float* u) {
     const int64_t squares = kParts * o_count / kLanes;
-    parallel_for(threads, plan.blocks() * squares, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const LaneBlock block = plan.lane_block(i / squares);
-        const int64_t column = i % squares * kLanes;
-        for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
-          const float* from = static_cast<const float*>(args.weight) + (block.first + lane) * kParts * o_count + column;
-          Vector square[kLanes];
-          for (int j = 0; j < kLanes; ++j) square[j] = load(from + j * kParts * o_count);
-          transpose(square);
-          for (int j = 0; j < kLanes; ++j) {
-            const int64_t o = (column + j) / kParts, part = (column + j) % kParts;
-            store(u + i / squares * plan.depth * kMaxLanes + (part * o_count + o) * block.lanes() + lane, square[j]);
-          }
+    return phase_of_items(plan.blocks() * squares, 8, [&plan, &args, o_count, squares, u](int64_t i, int64_t) {
+      const LaneBlock block = plan.lane_block(i / squares);
+      const int64_t column = i % squares * kLanes, c_row = kParts * o_count;
+      for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
+        const float* from = static_cast<const float*>(args.weight) + (block.first + lane) * c_row + column;
+        Vector square[kLanes];
+        for (int j = 0; j < kLanes; ++j) square[j] = load(from + j * c_row);
+        transpose(square);
+        for (int j = 0; j < kLanes; ++j) {
+          const int64_t o = (column + j) / kParts, part = (column + j) % kParts;
+          store(u + i / squares * plan.depth * kMaxLanes + (part * o_count + o) * block.lanes() + lane, square[j]);
         }
       }
     });

@@ -109,15 +109,6 @@ void up_conv_panels_weight_grad(const UpConvWeightGradArgs& args, const Threads&
   const int64_t blocks = problem.blocks(), channels = problem.shape.in_channels, outputs = problem.shape.out_channels;
   float *const v = args.workspace, *const packed = v + problem.v_floats;
   float* const sums = packed + threads.count * problem.packed_floats;
-  parallel_for(threads, problem.pixels, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t pixel = begin; pixel < end; ++pixel) problem.gather(pixel, v);
-  });
-  parallel_tasks(threads, problem.chunks * blocks, [&](int64_t task, int64_t worker) {
-    const int64_t chunk = task / blocks;
-    sum_chunk(problem, task % blocks, problem.pixels * chunk / problem.chunks,
-              problem.pixels * (chunk + 1) / problem.chunks, v, packed + worker * problem.packed_floats,
-              sums + task * problem.sum_floats);
-  });
   const auto total = [&](int64_t block, int64_t i) {
     float sum = 0;
     for (int64_t chunk = 0; chunk < problem.chunks; ++chunk) {
@@ -126,15 +117,22 @@ void up_conv_panels_weight_grad(const UpConvWeightGradArgs& args, const Threads&
     return sum;
   };
   float* const grad_weight = static_cast<float*>(args.grad_weight);
-  parallel_for(threads, channels, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t b = 0; b < blocks; ++b) {
-        const LaneBlock lanes = problem.lane_block(b);
-        float* const to = grad_weight + (c * outputs + lanes.first) * kParts + b / problem.part_blocks();
-        for (int64_t lane = 0; lane < lanes.count; ++lane) to[lane * kParts] = total(b, c * lanes.lanes() + lane);
-      }
+  const auto gather = [&](int64_t pixel, int64_t) { problem.gather(pixel, v); };
+  const auto sum_task = [&](int64_t task, int64_t worker) {
+    const int64_t chunk = task / blocks;
+    sum_chunk(problem, task % blocks, problem.pixels * chunk / problem.chunks,
+              problem.pixels * (chunk + 1) / problem.chunks, v, packed + worker * problem.packed_floats,
+              sums + task * problem.sum_floats);
+  };
+  const auto write = [&](int64_t c, int64_t) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      const LaneBlock lanes = problem.lane_block(b);
+      float* const to = grad_weight + (c * outputs + lanes.first) * kParts + b / problem.part_blocks();
+      for (int64_t lane = 0; lane < lanes.count; ++lane) to[lane * kParts] = total(b, c * lanes.lanes() + lane);
     }
-  });
+  };
+  parallel_phases(threads, phase_of_items(problem.pixels, 64, gather), Phase{problem.chunks * blocks, sum_task},
+                  phase_of_items(channels, 4, write));
   for (int64_t o = 0; o < outputs; ++o) {
     float sum = 0;
     for (int64_t part = 0; part < kParts; ++part) {

@@ -109,11 +109,11 @@ struct Problem {
     transform_weights(turned, lanes, kPanel, u + block * u_block() + c * lanes.lanes(), u_plane());
   }
 
-  void make_u(float* u, const Threads& threads) const {
+  // The phase that makes all of U, or nothing where it is made.
+  auto make_u(float* u, bool made) const {
     const int64_t panels = channels / kPanel;
-    parallel_for(threads, blocks * panels, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) make_u(i / panels, i % panels, u);
-    });
+    return phase_of_items(made ? 0 : blocks * panels, 4,
+                          [this, panels, u](int64_t i, int64_t) { make_u(i / panels, i % panels, u); });
   }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
@@ -190,10 +190,10 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
   }
 }
 
-void run_wide(const Problem& problem, const float* u, float* workspace, const Threads& threads) {
+void run_wide(const Problem& problem, float* u, bool u_is_made, float* workspace, const Threads& threads) {
   const Wide plan(problem);
   const Pieces tasks(problem.tiles(), plan.tiles);
-  parallel_tasks(threads, tasks.pieces, [&](int64_t task, int64_t worker) {
+  const auto run_task = [&](int64_t task, int64_t worker) {
     float* const v = workspace + worker * plan.worker_floats();
     float* const m = v + plan.v_floats;
     const int64_t first = tasks.begin(task), tiles = tasks.begin(task + 1) - first;
@@ -208,7 +208,8 @@ void run_wide(const Problem& problem, const float* u, float* workspace, const Th
       }
     }
     finish_streams();
-  });
+  };
+  parallel_phases(threads, problem.make_u(u, u_is_made), Phase{tasks.pieces, run_task});
 }
 
 // ---- deep
@@ -226,20 +227,18 @@ struct Deep {
   int64_t floats(const Problem& problem) const { return v_floats + problem.blocks * m_floats; }
 };
 
-void run_deep(const Problem& problem, const float* u, float* workspace, const Threads& threads) {
+void run_deep(const Problem& problem, float* u, bool u_is_made, float* workspace, const Threads& threads) {
   const Deep plan(problem);
   float *const v = workspace, *const m = v + plan.v_floats;
   const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
-    parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
-    });
     const int64_t products = kPoints * problem.blocks;
     const auto u_of = [&](int64_t task) {
       return u + (task % problem.blocks * kPoints + task / problem.blocks) * problem.u_plane();
     };
-    parallel_tasks(threads, products, [&](int64_t task, int64_t) {
+    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
+    const auto multiply = [&](int64_t task, int64_t) {
       const int64_t p = task / problem.blocks, b = task % problem.blocks;
       const LaneBlock block = problem.lane_block(b);
       const ItemProduct product(Use::panels, block.vectors, tiles);
@@ -247,13 +246,13 @@ void run_deep(const Problem& problem, const float* u, float* workspace, const Th
       problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(task),
                        u_of(smaller(task + threads.count, products - 1)),
                        m + b * plan.m_floats + p * problem.m_plane(tiles));
-    });
-    parallel_for(threads, problem.blocks * tiles, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
-      }
+    };
+    const auto transform_output = [&](int64_t i, int64_t) {
+      problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
       finish_streams();
-    });
+    };
+    parallel_phases(threads, problem.make_u(u, u_is_made || chunk > 0), phase_of_items(tiles, 4, transform_input),
+                    Phase{products, multiply}, phase_of_items(problem.blocks * tiles, 16, transform_output));
   }
 }
 
@@ -315,7 +314,7 @@ ConvPath conv_path(const ConvReluWeightGradArgs& args) {
 int64_t winograd_packed(const ConvReluArgs& args) { return Problem(args).u_floats(); }
 
 void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threads) {
-  Problem(args).make_u(packed, threads);
+  parallel_phases(threads, Problem(args).make_u(packed, false));
 }
 
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
@@ -326,15 +325,11 @@ int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads)
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  const float* u = args.packed;
-  float* workspace = args.workspace;
-  if (!u) {
-    problem.make_u(workspace, threads);
-    u = workspace;
-    workspace += problem.u_floats();
-  }
+  // A packed U is only read.
+  float* const u = args.packed ? const_cast<float*>(args.packed) : args.workspace;
+  float* const workspace = args.packed ? args.workspace : args.workspace + problem.u_floats();
   const auto run = path == ConvPath::wide ? run_wide : run_deep;
-  run(problem, u, workspace, threads);
+  run(problem, u, args.packed != nullptr, workspace, threads);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -170,20 +170,20 @@ void run_wide(const Problem& problem, float* workspace, const Threads& threads) 
   const Wide plan(problem, threads.count);
   const Pieces chunks(problem.tiles(), divide_up(problem.tiles(), plan.chunks));
   float* const sums = workspace + threads.count * plan.worker_floats();
-  parallel_tasks(threads, chunks.pieces * plan.groups, [&](int64_t task, int64_t worker) {
+  const auto sum_task = [&](int64_t task, int64_t worker) {
     const int64_t chunk = task / plan.groups, first = task % plan.groups * plan.group;
     sum_chunk(problem, plan, chunks.begin(chunk), chunks.begin(chunk + 1), first,
               smaller(first + plan.group, problem.blocks), workspace + worker * plan.worker_floats(),
               sums + chunk * plan.sum_floats);
-  });
+  };
   const auto add_chunks = [&](int64_t i) {
     float sum = sums[i];
     for (int64_t chunk = 1; chunk < chunks.pieces; ++chunk) sum += sums[chunk * plan.sum_floats + i];
     return sum;
   };
-  parallel_for(threads, problem.weights(), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) problem.grad_weight[i] = add_chunks(i);
-  });
+  parallel_phases(
+      threads, Phase{chunks.pieces * plan.groups, sum_task},
+      phase_of_items(problem.weights(), 4096, [&](int64_t i, int64_t) { problem.grad_weight[i] = add_chunks(i); }));
   for (int64_t o = 0; o < problem.grad.channels; ++o) {
     problem.grad_bias[o] = add_chunks(plan.weight_floats + o);
   }
@@ -230,13 +230,12 @@ void run_deep(const Problem& problem, float* workspace, const Threads& threads) 
   const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
-    parallel_for(threads, tiles, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) problem.transform_input(first, t, tiles, v);
-    });
-    parallel_tasks(threads, problem.blocks, [&](int64_t task, int64_t worker) {
+    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
+    const auto sum_task = [&](int64_t task, int64_t worker) {
       sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v,
                 v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
-    });
+    };
+    parallel_phases(threads, phase_of_items(tiles, 4, transform_input), Phase{problem.blocks, sum_task});
   }
   memcpy(problem.grad_bias, bias_sum, problem.grad.channels * sizeof(float));
 }
