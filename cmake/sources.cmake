@@ -26,6 +26,7 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/up_conv_panels.cpp
   csrc/cpu/up_conv_panels_weight_grad.cpp
   csrc/cpu/winograd.cpp
+  csrc/cpu/winograd_path.cpp
   csrc/cpu/winograd_tiles.cpp
   csrc/cpu/winograd_weights.cpp
   csrc/cpu/winograd_weight_grad.cpp

@@ -1,10 +1,12 @@
-// Winograd's convolution, forward and for the gradient of x, in two schedules. Both begin with U, unless it is given.
+// Winograd's convolution, forward and for the gradient of x, in three schedules. Each makes U, unless it is given.
 //
 // Wide: for images whose V would not fit into a cache. A task takes about 28 tiles through everything: their
 // V and one block of M stay in the second-level cache, and U comes from the third while the product before is computed.
 //
 // Deep: for layers whose U is larger than their V. V of all tiles is made first; a task is one point and one
 // block of outputs, so that every part of U, which comes from main memory, is read once; M of all tiles is last.
+//
+// Few tiles, whose V fits into a second-level cache: a task is one block of outputs, and makes the U that it uses.
 #include "cpu/winograd.h"
 
 #include "cpu/item_product.h"
@@ -101,19 +103,20 @@ struct Problem {
   }
 
   // U of one block for one panel of channels.
-  void make_u(int64_t block, int64_t panel, float* u) const {
+  void make_u(int64_t block, int64_t panel, float* block_u) const {
     alignas(64) float turned[kPanel * kTurnedChannel];
     const int64_t c = panel * kPanel;
     const LaneBlock lanes = lane_block(block);
     turn_weights(weight, lanes, c, c + kPanel, turned);
-    transform_weights(turned, lanes, kPanel, u + block * u_block() + c * lanes.lanes(), u_plane());
+    transform_weights(turned, lanes, kPanel, block_u + c * lanes.lanes(), u_plane());
   }
 
   // The phase that makes all of U, or nothing where it is made.
   auto make_u(float* u, bool made) const {
     const int64_t panels = channels / kPanel;
-    return phase_of_items(made ? 0 : blocks * panels, 4,
-                          [this, panels, u](int64_t i, int64_t) { make_u(i / panels, i % panels, u); });
+    return phase_of_items(made ? 0 : blocks * panels, 4, [this, panels, u](int64_t i, int64_t) {
+      make_u(i / panels, i % panels, u + i / panels * u_block());
+    });
   }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
@@ -256,60 +259,46 @@ void run_deep(const Problem& problem, float* u, bool u_is_made, float* workspace
   }
 }
 
-// ---- the choice
+// ---- few tiles
 
-struct Shape {
-  ConvAlgorithm algorithm;
-  DType dtype;
-  int64_t images, out_height, out_width, in_channels, out_channels;
-  bool fused;  // takes on what the direct algorithm cannot
+struct FewTiles {
+  int64_t v_floats, u_floats, m_floats;  // V; of a worker: U and M of a block
+  explicit FewTiles(const Problem& problem)
+      : v_floats(kPoints * problem.v_plane(problem.tiles())),
+        u_floats(problem.u_block()),
+        m_floats(kPoints * problem.m_plane(problem.tiles())) {}
+  int64_t floats(int threads) const { return v_floats + threads * (u_floats + m_floats); }
+  bool suit() const {
+    constexpr int64_t kCachedFloats = 320 << 10;
+    return v_floats <= kCachedFloats;
+  }
 };
 
-Shape shape_of(const ConvReluArgs& args) {
-  return {.algorithm = args.algorithm,
-          .dtype = args.dtype,
-          .images = args.images,
-          .out_height = Problem::out_height(args),
-          .out_width = Problem::out_width(args),
-          .in_channels = args.in_channels + args.skip.channels,
-          .out_channels = args.out_channels,
-          .fused = args.skip.data || args.pooled || args.crop || args.y_rest};
-}
-
-// Whether the layer is one for Winograd's algorithm, whatever the size of its image.
-bool suits(const Shape& shape) {
-  if (shape.algorithm == ConvAlgorithm::direct || shape.dtype != DType::float32) return false;
-  // Thin layers: half a vector would be padding, and the transforms cost as much as the multiplications that they save.
-  // From 16 channels on, each instruction set gains.
-  return shape.algorithm == ConvAlgorithm::winograd || smaller(shape.in_channels, shape.out_channels) >= 16;
-}
-
-ConvPath choose(const Shape& shape) {
-  if (!suits(shape)) return ConvPath::direct;
-  const TileGrid grid(shape.images, shape.out_height, shape.out_width);
-  if (grid.count() == 0) return ConvPath::direct;
-  // Small images: tiles most of which is cut off.
-  const int64_t pixels = shape.images * shape.out_height * shape.out_width;
-  const bool small = 2 * pixels < kTileOut * kTileOut * grid.count();
-  if (small && !shape.fused && shape.algorithm == ConvAlgorithm::automatic) return ConvPath::direct;
-  // U outgrows the second-level cache at 256 x 256 channels (9 MB); V of a wide image outgrows it more.
-  const bool deep = shape.in_channels * shape.out_channels >= 256 * 256;
-  return deep && grid.rows * grid.columns <= 24 * 24 ? ConvPath::deep : ConvPath::wide;
+void run_few_tiles(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
+  const FewTiles plan(problem);
+  const int64_t tiles = problem.tiles();
+  float* const v = workspace;
+  const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(0, t, tiles, v); };
+  const auto run_block = [&](int64_t b, int64_t worker) {
+    float* const own_u = v + plan.v_floats + worker * (plan.u_floats + plan.m_floats);
+    float* const m = own_u + plan.u_floats;
+    const LaneBlock block = problem.lane_block(b);
+    const ItemProduct product(Use::panels, block.vectors, tiles);
+    if (!packed) {
+      for (int64_t panel = 0; panel < problem.channels / kPanel; ++panel) problem.make_u(b, panel, own_u);
+    }
+    const float* const u = packed ? packed + b * problem.u_block() : own_u;
+    for (int p = 0; p < kPoints; ++p) {
+      problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u + p * problem.u_plane(),
+                       u + (p + 1) % kPoints * problem.u_plane(), m + p * problem.m_plane(tiles));
+    }
+    for (int64_t t = 0; t < tiles; ++t) problem.transform_output(b, 0, t, tiles, m);
+    finish_streams();
+  };
+  parallel_phases(threads, phase_of_items(tiles, 4, transform_input), Phase{problem.blocks, run_block});
 }
 
 }  // namespace
-
-ConvPath conv_path(const ConvReluArgs& args) { return choose(shape_of(args)); }
-
-bool conv_fuses(const ConvReluArgs& args) {
-  const bool panels_are_whole = !args.skip.data || args.in_channels % kPanel == 0;
-  return suits(shape_of(args)) && panels_are_whole;
-}
-
-ConvPath conv_path(const ConvReluWeightGradArgs& args) {
-  return choose({args.algorithm, args.dtype, args.images, args.height - 2, args.width - 2,
-                 args.in_channels + args.skip.channels, args.out_channels, args.skip.data != nullptr});
-}
 
 int64_t winograd_packed(const ConvReluArgs& args) { return Problem(args).u_floats(); }
 
@@ -319,12 +308,17 @@ void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threa
 
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
-  const int64_t u_floats = args.packed ? 0 : problem.u_floats();
-  return u_floats + (path == ConvPath::wide ? Wide(problem).floats(threads) : Deep(problem).floats(problem));
+  const FewTiles few_tiles(problem);
+  if (few_tiles.suit() && problem.blocks >= threads) return few_tiles.floats(threads);
+  return (args.packed ? 0 : problem.u_floats()) +
+         (path == ConvPath::wide ? Wide(problem).floats(threads) : Deep(problem).floats(problem));
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
+  if (FewTiles(problem).suit() && problem.blocks >= threads.count) {
+    return run_few_tiles(problem, args.packed, args.workspace, threads);
+  }
   // A packed U is only read.
   float* const u = args.packed ? const_cast<float*>(args.packed) : args.workspace;
   float* const workspace = args.packed ? args.workspace : args.workspace + problem.u_floats();
