@@ -68,7 +68,8 @@ class UNet(nn.Module):
     Shape:
         [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores before the softmax. Legal sides are 16k + 60 from
         188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16) is the dtype computed in;
-        parameters stay float32.
+        parameters stay float32. The native backend on a CPU computes bfloat16 in float32: bfloat16 is slower there by
+        nature.
 
     Raises:
         ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
@@ -118,7 +119,8 @@ class UNet(nn.Module):
         """Compute the class scores of an image; see the class for shapes."""
         self._check(image)
         op = _BACKENDS[self.backend]
-        x = image
+        on_cpu = self.backend == "native" and image.is_cpu
+        x = image.float() if on_cpu and image.dtype == torch.bfloat16 else image
         skips: list[Tensor] = []
         contracting, expanding = self._blocks()
         for level, block in enumerate(contracting[:-1]):
@@ -135,7 +137,7 @@ class UNet(nn.Module):
                 x = F.relu(x)
             x = self._conv_relu(op, block.conv1, x, skips.pop())
             x = self._conv_relu(op, block.conv2, x)
-        scores: Tensor = op.head(x, *self.head.in_dtype_of(x))
+        scores: Tensor = op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
         return scores
 
     def _blocks(self) -> tuple[list[_Block], list[_Block]]:

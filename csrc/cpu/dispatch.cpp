@@ -4,6 +4,10 @@
 #include <atomic>
 #include <cstring>
 
+#ifdef UNET_FAST_X86
+#include <cpuid.h>
+#endif
+
 #include "cpu/nearest_two_layout.h"
 
 namespace unet_fast {
@@ -63,6 +67,16 @@ bool use_instruction_set(const char* instruction_set) {
     }
   }
   return false;
+}
+
+bool cpu_has_amx() {
+#ifdef UNET_FAST_X86
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kTile = 1u << 24, kBFloat16 = 1u << 22;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kTile) && (edx & kBFloat16);
+#else
+  return false;
+#endif
 }
 
 void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {
