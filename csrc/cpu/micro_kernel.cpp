@@ -19,7 +19,8 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
         if constexpr (kUse == Use::gradient) {
           store(out + v * kLanes, load(out + v * kLanes) + sum[i][v]);
         } else {
-          store(out + v * kLanes, args.relu ? rectify(sum[i][v]) : sum[i][v]);
+          const Vector result = args.relu ? rectify(sum[i][v]) : sum[i][v];
+          kUse == Use::panels&& args.streams ? stream(out + v * kLanes, result) : store(out + v * kLanes, result);
         }
       }
     }

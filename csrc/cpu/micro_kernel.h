@@ -37,6 +37,8 @@ struct MicroKernelArgs {
   // Every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
   const float* next;
   int64_t next_step;
+
+  bool streams = false;  // panels: whole cache lines of sums go past the caches
 };
 
 using MicroKernel = void (*)(const MicroKernelArgs& args);

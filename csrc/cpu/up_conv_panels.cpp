@@ -44,8 +44,8 @@ struct Plan {
 // gather(row, to, panel): copies the K values of a row's pixels, value k to to[k / 16 * panel + pixel * 16 + k % 16].
 // place(row, b, block): where lane 0 of pixel 0 of a row goes for block b; its pixels lie `pixel_stride` apart.
 template <class Pack, class Gather, class Place>
-void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* workspace, const Threads& threads,
-         const Pack& pack, const Gather& gather, const Place& place) {
+void run(const Plan& plan, const float* bias, int64_t pixel_stride, bool streams, float* workspace,
+         const Threads& threads, const Pack& pack, const Gather& gather, const Place& place) {
   float* const u = workspace;
   const Pieces tasks(plan.rows, plan.task_rows);
   const auto run_task = [&](int64_t task, int64_t worker) {
@@ -70,9 +70,11 @@ void run(const Plan& plan, const float* bias, int64_t pixel_stride, float* works
             .sum_item = pixel_stride,
             .next = row == 0 ? plan.u_of(u, (b + 1) % plan.blocks()) : plan.u_of(u, b),
             .next_step = 0,
+            .streams = streams,
         });
       }
     }
+    finish_streams();
   };
   parallel_phases(threads, pack(u), Phase{tasks.pieces, run_task});
 }
@@ -113,7 +115,8 @@ void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
     const int64_t part = b / plan.part_blocks();
     return static_cast<float*>(args.y) + (2 * row + part / 2) * y_row + part % 2 * o_count + block.first;
   };
-  run(plan, static_cast<const float*>(args.bias), 2 * o_count, args.workspace, threads, pack, gather, place);
+  run(plan, static_cast<const float*>(args.bias), 2 * o_count,
+      streams_pay(args.y, 4 * plan.rows * plan.width * o_count), args.workspace, threads, pack, gather, place);
 }
 
 void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& threads) {
@@ -152,7 +155,7 @@ void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& thr
   const auto place = [&](int64_t row, int64_t, const LaneBlock& block) {
     return static_cast<float*>(args.grad_x) + row * shape.width * c_count + block.first;
   };
-  run(plan, nullptr, c_count, args.workspace, threads, pack, gather, place);
+  run(plan, nullptr, c_count, false, args.workspace, threads, pack, gather, place);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -38,11 +38,14 @@ UNET_FAST_FUNCTION Vector load(const float* from) {
 
 UNET_FAST_FUNCTION void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
 
-// Whether a vector is a cache line, so that it can go to memory past the caches: half a line would cost more than it
-// saves.
-constexpr bool kStreams = sizeof(Vector) == 64;
+// Whether a result of so many floats should go to memory past the caches: it is too large to be found there by whoever
+// reads it, and each vector is a whole line of them. Half a line would cost more than it saves.
+UNET_FAST_FUNCTION bool streams_pay(const void* result, int64_t floats) {
+  constexpr int64_t kCachedFloats = 2 << 20;
+  return sizeof(Vector) == 64 && floats > kCachedFloats && reinterpret_cast<uintptr_t>(result) % sizeof(Vector) == 0;
+}
 
-// To a multiple of 64 bytes, past the caches where kStreams; finish_streams() before another thread reads it.
+// Where streams_pay; finish_streams() before another thread reads it.
 UNET_FAST_FUNCTION void stream(float* to, Vector value) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(to, value);

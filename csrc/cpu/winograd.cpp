@@ -74,11 +74,9 @@ struct Problem {
 
   // Every pixel must begin with a cache line.
   static bool streams(const ConvReluArgs& args) {
-    constexpr int64_t kCachedFloats = 2 << 20;
-    const auto begins_line = [](const void* data) { return reinterpret_cast<uintptr_t>(data) % 64 == 0; };
-    return kStreams && args.images * out_height(args) * out_width(args) * args.out_channels > kCachedFloats &&
-           args.out_channels % kPanel == 0 && args.y_channels % kPanel == 0 && begins_line(args.y) &&
-           begins_line(args.y_rest);
+    const int64_t floats = args.images * out_height(args) * out_width(args) * args.out_channels;
+    return args.out_channels % kPanel == 0 && args.y_channels % kPanel == 0 && streams_pay(args.y, floats) &&
+           streams_pay(args.y_rest, floats);
   }
 
   static TiledOutput rest_of(const ConvReluArgs& args) {
