@@ -7,13 +7,19 @@ from tests.norms import random_tensor, relative_l2
 from unet_fast import ops, reference
 
 # (N, C, O, H, W): around the kernels' blocks of 16 or 32 channels and 6, 12 or 14 pixels, odd, tiny, and both ends of
-# the network.
+# the network. The first layer has blocks of 6, 8 or 12 pixels, strips of 48, and tasks of 8 rows.
 SHAPES = [
     (1, 1, 1, 3, 3),
     (1, 1, 64, 12, 17),
     (2, 1, 8, 9, 31),
     (1, 3, 5, 7, 9),
     (2, 2, 40, 5, 3),
+    (1, 1, 4, 11, 63),
+    (1, 1, 32, 5, 50),
+    (3, 2, 24, 10, 51),
+    (1, 3, 64, 4, 10),
+    (1, 4, 72, 12, 97),
+    (2, 4, 1, 9, 14),
     (1, 8, 8, 18, 44),
     (2, 15, 17, 6, 15),
     (1, 16, 16, 17, 16),
@@ -96,6 +102,13 @@ def test_many_pixels_and_channels(generator):
             assert relative_l2(a, b) <= WEIGHT_BOUND[torch.float32]
 
 
+@pytest.mark.parametrize("outputs", [64, 72])
+def test_large_result_of_few_channels(device, generator, outputs):
+    """A result that is stored past the caches, and one whose pixels are no whole cache lines."""
+    args = arguments((2, 1, outputs, 130, 151), generator, device)
+    assert relative_l2(ops.conv_relu(*args), reference.conv_relu(*double(*args))) <= BOUND[torch.float32]
+
+
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
 def test_gradient_of_one_argument(device, generator, needs):
     args = arguments((1, 5, 6, 7, 8), generator, device)
@@ -124,7 +137,7 @@ def test_any_strides(device, generator):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("channels", [(1, 8), (6, 5), (16, 16), (24, 40)])
+@pytest.mark.parametrize("channels", [(1, 8), (1, 64), (3, 24), (6, 5), (16, 16), (24, 40)])
 def test_nan_stays_in_its_window(device, generator, channels):
     x, weight, bias = arguments((2, *channels, 12, 40), generator, device)
     x[0, 0, 5, 20] = float("nan")
@@ -141,7 +154,7 @@ def test_closed_gate_passes_nothing(device, generator):
     assert all(torch.equal(grad, torch.zeros_like(grad)) for grad in grads)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31)])
+@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31), (2, 1, 64, 130, 151)])
 def test_same_bits_for_any_number_of_threads(generator, shape):
     args = [tensor.requires_grad_() for tensor in arguments(shape, generator, torch.device("cpu"))]
     results = []
