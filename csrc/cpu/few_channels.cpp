@@ -1,8 +1,9 @@
-// For every pixel and vector of outputs, 9 C steps (ky, kx, c) of a broadcast value times a vector of weights:
+// For every pixel and vector of outputs, 9 taps (ky, kx) of C steps, a broadcast value times a vector of weights:
 //
-//   y[x][o] = bias[o] + sum over ky < 3, s < 3C of  in[ky][x * C + s] * weight[ky][s][o]
+//   y[x][o] = bias[o] + sum over taps and c of  in[x * C + tap_offset[tap] + c] * weight[tap][c][o]
 //
-// The weights are packed as they are read, [blocks of outputs][ky][s][lanes of the block], zeros in idle lanes.
+// The weights are packed as they are read, [blocks of outputs][tap][c][lanes of the block], zeros in idle lanes.
+// The offsets are read from a table, so that a compiler sees no value twice and spends no registers on keeping it.
 #include "cpu/few_channels.h"
 
 #include "cpu/row_blocks.h"
@@ -10,7 +11,6 @@
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
-constexpr int kMaxChannels = 4;
 constexpr int kTaps = 9;
 // Three quarters of the registers are sums: what is left holds the weights of a step.
 constexpr int kSums = kRegisters * 3 / 4;
@@ -34,10 +34,10 @@ UNET_FAST_FUNCTION int64_t weights_floats(const ConvReluArgs& args) {
   return divide_up(args.out_channels, kLanes) * kLanes * kTaps * args.in_channels;
 }
 
-// Streaming saves reading the lines that will be written, but leaves nothing in the caches for the next layer, which a
-// small result would have found there. It works on whole cache lines.
+// Streaming saves reading the lines that will be written. What is smaller may still lie in the last-level cache from
+// the pass before, and then streams are slower. They write whole cache lines.
 bool streams(const ConvReluArgs& args, int64_t values) {
-  constexpr int64_t kLarge = 2 << 20, kLine = 64;
+  constexpr int64_t kLarge = 8 << 20, kLine = 64;  // floats, bytes
   return kStreams && values > kLarge && args.out_channels % (kLine / sizeof(float)) == 0 &&
          reinterpret_cast<uintptr_t>(args.y) % kLine == 0;
 }
@@ -181,7 +181,7 @@ void run_row(const Layer& layer, int64_t channels, const float* in, float* out) 
 }  // namespace
 
 bool takes_few_channels(const ConvReluArgs& args) {
-  return args.dtype == DType::float32 && args.in_channels <= kMaxChannels && args.padding == 0 && !args.gate;
+  return args.dtype == DType::float32 && args.in_channels <= kFewChannels && args.padding == 0 && !args.gate;
 }
 
 int64_t few_channels_workspace(const ConvReluArgs& args) {

