@@ -181,7 +181,7 @@ void run_row(const Layer& layer, int64_t channels, const float* in, float* out) 
 }  // namespace
 
 bool takes_few_channels(const ConvReluArgs& args) {
-  return args.dtype == DType::float32 && args.in_channels <= kFewChannels && args.padding == 0 && !args.gate;
+  return args.dtype == DType::float32 && args.in_channels <= 4 && args.padding == 0 && !args.gate;
 }
 
 int64_t few_channels_workspace(const ConvReluArgs& args) {

@@ -9,14 +9,13 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
-constexpr int kFewChannels = 4;
-
-// float32, C <= kFewChannels, no padding, no gate.
+// float32, C <= 4, no padding, no gate.
 bool takes_few_channels(const ConvReluArgs& args);
 int64_t few_channels_workspace(const ConvReluArgs& args);  // floats
 void few_channels(const ConvReluArgs& args, const Threads& threads);
 
-// float32, C <= kFewChannels. The sums run over fixed chunks of rows and then over the chunks.
+// float32, C so small that all sums of a vector of outputs fit into the registers. The sums run over fixed chunks of
+// rows and then over the chunks.
 bool takes_few_channels(const ConvReluWeightGradArgs& args);
 int64_t few_channels_weight_grad_workspace(const ConvReluWeightGradArgs& args);  // floats
 void few_channels_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads);

@@ -3,9 +3,9 @@
 //   grad_weight[o][c][ky][kx] = sum over n, y, x of  in[n][y + ky][x + kx][c] * g[n][y][x][o]
 //   grad_bias[o]              = sum over n, y, x of  g[n][y][x][o]
 //
-// A pixel's vector of g is read once and multiplied by all 9 C broadcast values under it (by those of one ky, in three
-// passes, where that many sums do not fit into the registers). The sums leave the registers after a strip of a row,
-// which is short enough for the first-level cache; those of a chunk of rows are added in memory, then the chunks.
+// A pixel's vector of g is read once and multiplied by the 9 C broadcast values under it. The sums leave the registers
+// after a strip of a row, which is short enough for the first-level cache; those of a chunk of rows are added in
+// memory, then the chunks.
 #include "cpu/few_channels.h"
 
 #include "cpu/row_blocks.h"
@@ -16,14 +16,8 @@ namespace {
 constexpr int kTaps = 9;
 constexpr int64_t kStrip = 64;  // pixels
 
-// Rows under an output whose sums fit into the registers, with `vectors` sums of g, the vectors themselves and a value.
-constexpr int rows_at_once(int channels, int vectors) { return (9 * channels + 2) * vectors < kRegisters ? 3 : 1; }
-// Vectors of g at once: two where the sums allow it.
-constexpr int widest(int channels) {
-  if ((9 * channels + 2) * 2 < kRegisters) return 2;
-  if (9 * channels + 2 < kRegisters) return 1;
-  return (3 * channels + 2) * 2 < kRegisters ? 2 : 1;
-}
+// Sums for `vectors` vectors of g and for the bias, g itself and a value: do they fit into the registers?
+constexpr bool fits(int64_t channels, int vectors) { return (kTaps * channels + 2) * vectors < kRegisters; }
 
 struct Plan {
   int64_t height, width;  // of grad, pixels
@@ -48,7 +42,7 @@ Plan make_plan(const ConvReluWeightGradArgs& args) {
   };
 }
 
-// A strip of pixels of one row, and where the sums of its block of outputs begin.
+// A strip of pixels of one row for one block of outputs.
 struct Strip {
   const float* in;    // under the upper left tap of the first pixel
   const float* grad;  // first output of the block in the first pixel
@@ -56,80 +50,83 @@ struct Strip {
   int64_t pixels;
   int64_t in_row, in_pixel, grad_pixel;  // floats from one to the next
   int64_t lanes;                         // of the last vector
-  float* sums;                           // [9 C + 1][vectors of the layer]
+  bool comes_first;                      // of the blocks: the strip is not in the cache yet
+  float* sums;                           // [9 C + 1][kVectors * kLanes], rows sums_row apart
   int64_t sums_row;                      // floats
 };
 
-// Adds the strip's sums for the values under kRows rows, from row `first` on; `read(offset)` returns the vector of g at
-// an offset from the strip's first pixel. in_pixel is C again, but as a variable: a compiler that knew which values the
-// next pixel shares would keep them, at a shuffle each, and a broadcast from memory costs nothing.
-template <int kChannels, int kVectors, int kRows, class Read>
-UNET_FAST_FUNCTION void add_rows(const Strip& strip, int first, const Read& read) {
+// Asks for all outputs of a pixel to come: the blocks read them in pieces, which the machine does not foresee.
+UNET_FAST_FUNCTION void prefetch_pixel(const Strip& strip, int64_t offset) {
+  constexpr int64_t kAhead = 512, kLine = 16;  // floats
+  if (!strip.comes_first || strip.grad_pixel < kLine) return;
+  prefetch(strip.grad + offset + kAhead, strip.grad_pixel * sizeof(float));
+  if (strip.gate) prefetch(strip.gate + offset + kAhead, strip.grad_pixel * sizeof(float));
+}
+
+// Adds the sums of a strip; `read(offset, v)` returns vector v of g at an offset from the strip's first pixel. in_pixel
+// is C again, but as a variable: a compiler that knew which values the next pixel shares would keep them, at a shuffle
+// each, and a broadcast from memory costs nothing.
+template <int kChannels, int kVectors, class Read>
+UNET_FAST_FUNCTION void sum_strip(const Strip& strip, const Read& read) {
   constexpr int kDepth = 3 * kChannels;
-  Vector sum[kRows][kDepth][kVectors] = {}, grad_sum[kVectors] = {};
-  const float* in = strip.in + first * strip.in_row;
-  const int64_t in_row = strip.in_row, in_pixel = strip.in_pixel;
+  Vector sum[3 * kDepth + 1][kVectors] = {};
+  const float* in[3] = {strip.in, strip.in + strip.in_row, strip.in + 2 * strip.in_row};
+  const int64_t in_pixel = strip.in_pixel;
   int64_t offset = 0;
-  for (int64_t x = 0; x < strip.pixels; ++x, in += in_pixel, offset += strip.grad_pixel) {
+  for (int64_t x = 0; x < strip.pixels; ++x, offset += strip.grad_pixel) {
+    prefetch_pixel(strip, offset);
     Vector grad[kVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       grad[v] = read(offset, v);
-      grad_sum[v] += grad[v];
+      sum[3 * kDepth][v] += grad[v];
     }
 #pragma GCC unroll 3
-    for (int r = 0; r < kRows; ++r) {
+    for (int ky = 0; ky < 3; ++ky) {
 #pragma GCC unroll 12
       for (int s = 0; s < kDepth; ++s) {
-        const Vector value = broadcast<1>(in + r * in_row + s);
+        const Vector value = broadcast<1>(in[ky] + s);
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) sum[r][s][v] += value * grad[v];
+        for (int v = 0; v < kVectors; ++v) sum[ky * kDepth + s][v] += value * grad[v];
       }
+      in[ky] += in_pixel;
     }
   }
-  const auto add = [&](int64_t row, const Vector(&sums)[kVectors]) __attribute__((always_inline)) {
+#pragma GCC unroll 40
+  for (int i = 0; i <= 3 * kDepth; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      float* to = strip.sums + row * strip.sums_row + v * kLanes;
-      store(to, load(to) + sums[v]);
+      float* to = strip.sums + i * strip.sums_row + v * kLanes;
+      store(to, load(to) + sum[i][v]);
     }
-  };
-#pragma GCC unroll 3
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kDepth; ++s) add((first + r) * kDepth + s, sum[r][s]);
   }
-  if (first == 0) add(3 * kDepth, grad_sum);
 }
 
 template <int kChannels, int kVectors>
 void add_strip(const Strip& strip) {
-  constexpr int kRows = rows_at_once(kChannels, kVectors);
   const float *grad = strip.grad, *gate = strip.gate;
   const int64_t lanes = strip.lanes;
-  for (int first = 0; first < 3; first += kRows) {
-    if (lanes < kLanes) {
-      add_rows<kChannels, kVectors, kRows>(strip, first, [=](int64_t offset, int v) __attribute__((always_inline)) {
-        const int64_t count = v == kVectors - 1 ? lanes : kLanes;
-        const Vector value = load_lanes(grad + offset + v * kLanes, count);
-        if (!gate) return value;
-        return load_lanes(gate + offset + v * kLanes, count) <= Vector{} ? Vector{} : value;
-      });
-    } else if (gate) {
-      add_rows<kChannels, kVectors, kRows>(strip, first, [=](int64_t offset, int v) __attribute__((always_inline)) {
-        return load(gate + offset + v * kLanes) <= Vector{} ? Vector{} : load(grad + offset + v * kLanes);
-      });
-    } else {
-      add_rows<kChannels, kVectors, kRows>(strip, first, [=](int64_t offset, int v) __attribute__((always_inline)) {
-        return load(grad + offset + v * kLanes);
-      });
-    }
+  if (lanes < kLanes) {
+    sum_strip<kChannels, kVectors>(strip, [=](int64_t offset, int v) __attribute__((always_inline)) {
+      const int64_t at = offset + v * kLanes, count = v == kVectors - 1 ? lanes : kLanes;
+      const Vector value = load_lanes(grad + at, count);
+      if (!gate) return value;
+      return load_lanes(gate + at, count) <= Vector{} ? Vector{} : value;
+    });
+  } else if (gate) {
+    sum_strip<kChannels, kVectors>(strip, [=](int64_t offset, int v) __attribute__((always_inline)) {
+      const int64_t at = offset + v * kLanes;
+      return load(gate + at) <= Vector{} ? Vector{} : load(grad + at);
+    });
+  } else {
+    sum_strip<kChannels, kVectors>(
+        strip, [=](int64_t offset, int v) __attribute__((always_inline)) { return load(grad + offset + v * kLanes); });
   }
 }
 
 template <int kChannels>
 void sum_chunk(const ConvReluWeightGradArgs& args, const Plan& plan, int64_t row, int64_t end, float* sums) {
-  constexpr int kVectors = widest(kChannels);
+  constexpr int kVectors = fits(kChannels, 2) ? 2 : 1;
   memset(sums, 0, plan.chunk_floats * sizeof(float));
   for (; row < end; ++row) {
     const int64_t in_row = row / plan.height * args.height + row % plan.height;
@@ -146,6 +143,7 @@ void sum_chunk(const ConvReluWeightGradArgs& args, const Plan& plan, int64_t row
             .in_pixel = args.in_channels,
             .grad_pixel = plan.outputs,
             .lanes = smaller(kLanes, plan.outputs - (first + vectors - 1) * kLanes),
+            .comes_first = first == 0,
             .sums = sums + first * kLanes,
             .sums_row = plan.vectors * kLanes,
         };
@@ -155,19 +153,16 @@ void sum_chunk(const ConvReluWeightGradArgs& args, const Plan& plan, int64_t row
   }
 }
 
-void sum_chunk(const ConvReluWeightGradArgs& args, const Plan& plan, int64_t row, int64_t end, float* sums) {
-  switch (args.in_channels) {
-    case 1: return sum_chunk<1>(args, plan, row, end, sums);
-    case 2: return sum_chunk<2>(args, plan, row, end, sums);
-    case 3: return sum_chunk<3>(args, plan, row, end, sums);
-    case 4: return sum_chunk<4>(args, plan, row, end, sums);
-  }
+template <int kChannels = 1>
+void sum_any_chunk(const ConvReluWeightGradArgs& args, const Plan& plan, int64_t row, int64_t end, float* sums) {
+  if (args.in_channels == kChannels) return sum_chunk<kChannels>(args, plan, row, end, sums);
+  if constexpr (fits(kChannels + 1, 1)) sum_any_chunk<kChannels + 1>(args, plan, row, end, sums);
 }
 
 }  // namespace
 
 bool takes_few_channels(const ConvReluWeightGradArgs& args) {
-  return args.dtype == DType::float32 && args.in_channels <= kFewChannels;
+  return args.dtype == DType::float32 && fits(args.in_channels, 1);
 }
 
 int64_t few_channels_weight_grad_workspace(const ConvReluWeightGradArgs& args) {
@@ -180,8 +175,8 @@ void few_channels_weight_grad(const ConvReluWeightGradArgs& args, const Threads&
   const int64_t rows = args.images * plan.height;
   float* sums = args.workspace;
   parallel_tasks(threads, plan.chunks, [&](int64_t chunk, int64_t) {
-    sum_chunk(args, plan, rows * chunk / plan.chunks, rows * (chunk + 1) / plan.chunks,
-              sums + chunk * plan.chunk_floats);
+    sum_any_chunk(args, plan, rows * chunk / plan.chunks, rows * (chunk + 1) / plan.chunks,
+                  sums + chunk * plan.chunk_floats);
   });
   for (int64_t chunk = 1; chunk < plan.chunks; ++chunk) {
     for (int64_t i = 0; i < plan.chunk_floats; ++i) sums[i] += sums[chunk * plan.chunk_floats + i];

@@ -110,6 +110,21 @@ def test_large_result_of_few_channels(device, generator):
     assert torch.equal(y[:, :, 200:], ops.conv_relu(x[:, :, 200:], weight, bias))
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 40, 70, 131), (1, 1, 4, 90, 66), (1, 2, 64, 40, 70), (1, 3, 24, 51, 67)])
+def test_weight_gradient_of_few_channels(device, generator, shape):
+    """Several chunks of rows and strips of 64 pixels, one and more blocks of outputs."""
+    args = [tensor.requires_grad_() for tensor in arguments(shape, generator, device)]
+    exact = double(*args)
+    for relu in (True, False):
+        y = ops.conv_relu(*args, relu=relu)
+        grad = torch.randn(y.shape, generator=generator).to(device)
+        got = torch.autograd.grad(y, args[1:], grad)
+        gated = grad * (y > 0) if relu else grad
+        wanted = torch.autograd.grad(reference.conv_relu(*exact, relu=False), exact[1:], gated.double().cpu())
+        for a, b in zip(got, wanted, strict=True):
+            assert relative_l2(a, b) <= 2e-6
+
+
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
 def test_gradient_of_one_argument(device, generator, needs):
     args = arguments((1, 5, 6, 7, 8), generator, device)
