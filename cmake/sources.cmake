@@ -20,6 +20,8 @@ set(UNET_FAST_CPU_OPERATORS
 
 # The convolutions' shared engine.
 set(UNET_FAST_CPU_PRODUCT
+  csrc/cpu/few_channels.cpp
+  csrc/cpu/few_channels_weight_grad.cpp
   csrc/cpu/micro_kernel.cpp
   csrc/cpu/row_product.cpp
   csrc/cpu/row_product_gradient.cpp

@@ -1,6 +1,7 @@
 // conv_relu on the CPU, a row product: the C values under the three taps of a row are 3C neighbours in NHWC memory.
 #include "cpu/kernels.h"
 
+#include "cpu/few_channels.h"
 #include "cpu/row_product.h"
 #include "cpu/winograd.h"
 
@@ -60,12 +61,14 @@ void conv_relu_pack(const ConvReluArgs& args, const Threads& threads) { winograd
 int64_t conv_relu_workspace(const ConvReluArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);
   if (path != ConvPath::direct) return winograd_workspace(args, path, threads.count);
+  if (takes_few_channels(args)) return few_channels_workspace(args);
   return row_product_workspace(as_row_product(args), threads.count);
 }
 
 void conv_relu(const ConvReluArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);
   if (path != ConvPath::direct) return winograd(args, path, threads);
+  if (takes_few_channels(args)) return few_channels(args, threads);
   row_product(as_row_product(args), args.workspace, threads);
 }
 

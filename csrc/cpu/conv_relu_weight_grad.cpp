@@ -1,6 +1,7 @@
 // conv_relu_weight_grad on the CPU: the gradient of the row product that conv_relu is.
 #include "cpu/kernels.h"
 
+#include "cpu/few_channels.h"
 #include "cpu/row_product.h"
 #include "cpu/winograd.h"
 
@@ -53,12 +54,14 @@ RowProductGradient as_gradient(const ConvReluWeightGradArgs& args) {
 int64_t conv_relu_weight_grad_workspace(const ConvReluWeightGradArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);
   if (path != ConvPath::direct) return winograd_weight_grad_workspace(args, path, threads.count);
+  if (takes_few_channels(args)) return few_channels_weight_grad_workspace(args);
   return whole_lines(args.out_channels) + row_product_gradient_workspace(as_gradient(args), threads.count);
 }
 
 void conv_relu_weight_grad(const ConvReluWeightGradArgs& args, const Threads& threads) {
   const ConvPath path = conv_path(args);
   if (path != ConvPath::direct) return winograd_weight_grad(args, path, threads);
+  if (takes_few_channels(args)) return few_channels_weight_grad(args, threads);
   row_product_gradient(as_gradient(args), args.workspace + whole_lines(args.out_channels), threads);
   write_sums(args.workspace, 1, args.out_channels, args.dtype, args.grad_bias);
 }

@@ -138,6 +138,30 @@ UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
   return reinterpret_cast<Vector>(even_places | even_places << 32);
 }
 
+// Stores past the caches, without reading the line first: `to` is a multiple of the vector, and the whole cache line is
+// written at once. Others may read it after finish_streams.
+#if defined(__AVX2__)
+constexpr bool kStreams = true;
+#else
+constexpr bool kStreams = false;
+#endif
+
+UNET_FAST_FUNCTION void stream(float* to, Vector value) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(to, reinterpret_cast<__m512>(value));
+#elif defined(__AVX2__)
+  _mm256_stream_ps(to, reinterpret_cast<__m256>(value));
+#else
+  store(to, value);
+#endif
+}
+
+UNET_FAST_FUNCTION void finish_streams() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+
 // Asks for memory that will be needed soon, while there is something else to do.
 UNET_FAST_FUNCTION void prefetch(const void* from, int64_t bytes) {
   constexpr int64_t kLine = 64;

@@ -78,10 +78,11 @@ void equals_plain_loop(const Shape& shape, bool gated, bool transposed, bool rel
 int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
-  // Around blocks of 4, 8, 16 and 32 channels and 6, 12 and 14 pixels; CUDA's tiles are 64 pixels x 64 channels.
-  const Shape shapes[] = {{1, 1, 1, 3, 3, 0},    {2, 1, 17, 4, 9, 0},  {1, 2, 3, 5, 16, 0},
-                          {1, 8, 8, 4, 17, 0},   {1, 16, 16, 3, 8, 0}, {1, 5, 33, 4, 15, 0},
-                          {1, 20, 24, 3, 31, 0}, {0, 4, 4, 5, 5, 0},   {1, 65, 66, 4, 11, 0}};
+  // Around blocks of 4, 8, 16 and 32 channels and 6, 12 and 14 pixels; up to 4 channels, strips of 48 pixels and tasks
+  // of 8 rows; CUDA's tiles are 64 pixels x 64 channels.
+  const Shape shapes[] = {{1, 1, 1, 3, 3, 0},    {2, 1, 17, 4, 9, 0},  {1, 2, 3, 5, 16, 0},   {1, 8, 8, 4, 17, 0},
+                          {1, 16, 16, 3, 8, 0},  {1, 5, 33, 4, 15, 0}, {1, 20, 24, 3, 31, 0}, {0, 4, 4, 5, 5, 0},
+                          {1, 65, 66, 4, 11, 0}, {1, 1, 64, 5, 16, 0}, {2, 3, 24, 7, 53, 0},  {1, 4, 72, 3, 9, 0}};
   for (Shape shape : shapes) {
     equals_plain_loop<float>(shape, false, false, true);
     equals_plain_loop<BFloat16>(shape, false, false, true);

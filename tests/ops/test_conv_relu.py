@@ -7,13 +7,19 @@ from tests.norms import random_tensor, relative_l2
 from unet_fast import ops, reference
 
 # (N, C, O, H, W): around the kernels' blocks of 16 or 32 channels and 6, 12 or 14 pixels, odd, tiny, and both ends of
-# the network.
+# the network. The first layer has blocks of 6, 8 or 12 pixels, strips of 48, and tasks of 8 rows.
 SHAPES = [
     (1, 1, 1, 3, 3),
     (1, 1, 64, 12, 17),
     (2, 1, 8, 9, 31),
     (1, 3, 5, 7, 9),
     (2, 2, 40, 5, 3),
+    (1, 1, 4, 11, 63),
+    (1, 1, 32, 5, 50),
+    (3, 2, 24, 10, 51),
+    (1, 3, 64, 4, 10),
+    (1, 4, 72, 12, 97),
+    (2, 4, 1, 9, 14),
     (1, 8, 8, 18, 44),
     (2, 15, 17, 6, 15),
     (1, 16, 16, 17, 16),
@@ -96,6 +102,29 @@ def test_many_pixels_and_channels(generator):
             assert relative_l2(a, b) <= WEIGHT_BOUND[torch.float32]
 
 
+def test_large_result_of_few_channels(device, generator):
+    """A result that is stored past the caches equals the parts of it that are not."""
+    x, weight, bias = arguments((1, 2, 64, 385, 370), generator, device)
+    y = ops.conv_relu(x, weight, bias)
+    assert torch.equal(y[:, :, :200], ops.conv_relu(x[:, :, :202], weight, bias))
+    assert torch.equal(y[:, :, 200:], ops.conv_relu(x[:, :, 200:], weight, bias))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 40, 70, 131), (1, 1, 4, 90, 66), (1, 2, 64, 40, 70), (1, 3, 24, 51, 67)])
+def test_weight_gradient_of_few_channels(device, generator, shape):
+    """Several chunks of rows and strips of 64 pixels, one and more blocks of outputs."""
+    args = [tensor.requires_grad_() for tensor in arguments(shape, generator, device)]
+    exact = double(*args)
+    for relu in (True, False):
+        y = ops.conv_relu(*args, relu=relu)
+        grad = torch.randn(y.shape, generator=generator).to(device)
+        got = torch.autograd.grad(y, args[1:], grad)
+        gated = grad * (y > 0) if relu else grad
+        wanted = torch.autograd.grad(reference.conv_relu(*exact, relu=False), exact[1:], gated.double().cpu())
+        for a, b in zip(got, wanted, strict=True):
+            assert relative_l2(a, b) <= 2e-6
+
+
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
 def test_gradient_of_one_argument(device, generator, needs):
     args = arguments((1, 5, 6, 7, 8), generator, device)
@@ -124,7 +153,7 @@ def test_any_strides(device, generator):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("channels", [(1, 8), (6, 5), (16, 16), (24, 40)])
+@pytest.mark.parametrize("channels", [(1, 8), (1, 64), (3, 24), (6, 5), (16, 16), (24, 40)])
 def test_nan_stays_in_its_window(device, generator, channels):
     x, weight, bias = arguments((2, *channels, 12, 40), generator, device)
     x[0, 0, 5, 20] = float("nan")
@@ -141,7 +170,7 @@ def test_closed_gate_passes_nothing(device, generator):
     assert all(torch.equal(grad, torch.zeros_like(grad)) for grad in grads)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31)])
+@pytest.mark.parametrize("shape", [(2, 8, 8, 70, 90), (1, 40, 70, 30, 31), (2, 1, 64, 30, 51)])
 def test_same_bits_for_any_number_of_threads(generator, shape):
     args = [tensor.requires_grad_() for tensor in arguments(shape, generator, torch.device("cpu"))]
     results = []
