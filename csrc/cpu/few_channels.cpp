@@ -16,6 +16,7 @@ constexpr int kTaps = 9;
 constexpr int kSums = kRegisters * 3 / 4;
 constexpr int kWidest = kRegisters == 32 ? 4 : 2;  // vectors of a block
 constexpr int kTaskRows = 8;
+constexpr int64_t kLineFloats = 16, kLeastStream = 32;  // a line's floats; bytes of a vector that can be streamed
 
 constexpr int block_pixels(int vectors) { return kSums / vectors < 12 ? kSums / vectors : 12; }
 
@@ -34,14 +35,6 @@ UNET_FAST_FUNCTION int64_t weights_floats(const ConvReluArgs& args) {
   return divide_up(args.out_channels, kLanes) * kLanes * kTaps * args.in_channels;
 }
 
-// Streaming saves reading the lines that will be written. What is smaller may still lie in the last-level cache from
-// the pass before, and then streams are slower. They write whole cache lines.
-bool streams(const ConvReluArgs& args, int64_t values) {
-  constexpr int64_t kLarge = 8 << 20, kLine = 64;  // floats, bytes
-  return kStreams && values > kLarge && args.out_channels % (kLine / sizeof(float)) == 0 &&
-         reinterpret_cast<uintptr_t>(args.y) % kLine == 0;
-}
-
 Layer make_layer(const ConvReluArgs& args) {
   const int64_t height = args.height - 2, width = args.width - 2, out_row = width * args.out_channels;
   Layer layer = {
@@ -52,7 +45,8 @@ Layer make_layer(const ConvReluArgs& args) {
       .outputs = args.out_channels,
       .vectors = divide_up(args.out_channels, kLanes),
       .floor = args.relu ? 0 : -__builtin_inff(),
-      .streams = streams(args, args.images * height * out_row),
+      .streams = args.out_channels % kLineFloats == 0 &&
+                 streams_pay(args.y, args.images * height * out_row, sizeof(Vector) >= kLeastStream),
       .weights = args.workspace,
       .bias = args.workspace + weights_floats(args),
       .tap_offset = {},

@@ -38,28 +38,6 @@ UNET_FAST_FUNCTION Vector load(const float* from) {
 
 UNET_FAST_FUNCTION void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
 
-// Whether a result of so many floats should go to memory past the caches: it is too large to be found there by whoever
-// reads it, and each vector is a whole line of them. Half a line would cost more than it saves.
-UNET_FAST_FUNCTION bool streams_pay(const void* result, int64_t floats) {
-  constexpr int64_t kCachedFloats = 2 << 20;
-  return sizeof(Vector) == 64 && floats > kCachedFloats && reinterpret_cast<uintptr_t>(result) % sizeof(Vector) == 0;
-}
-
-// Where streams_pay; finish_streams() before another thread reads it.
-UNET_FAST_FUNCTION void stream(float* to, Vector value) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(to, value);
-#else
-  store(to, value);
-#endif
-}
-
-UNET_FAST_FUNCTION void finish_streams() {
-#if defined(__AVX512F__)
-  _mm_sfence();
-#endif
-}
-
 // The first `count` lanes (at most kLanes) from memory, zeros behind; nothing beyond them is touched.
 UNET_FAST_FUNCTION Vector load_lanes(const float* from, int64_t count) {
 #if defined(__AVX512F__)
@@ -138,19 +116,12 @@ UNET_FAST_FUNCTION Vector repeat_lanes(HalfVector value) {
   return reinterpret_cast<Vector>(even_places | even_places << 32);
 }
 
-// Stores past the caches, without reading the line first: `to` is a multiple of the vector, and the whole cache line is
-// written at once. Others may read it after finish_streams.
-#if defined(__AVX2__)
-constexpr bool kStreams = true;
-#else
-constexpr bool kStreams = false;
-#endif
-
+// Stores past the caches, without reading the line first. Others may read it after finish_streams.
 UNET_FAST_FUNCTION void stream(float* to, Vector value) {
 #if defined(__AVX512F__)
-  _mm512_stream_ps(to, reinterpret_cast<__m512>(value));
+  _mm512_stream_ps(to, value);
 #elif defined(__AVX2__)
-  _mm256_stream_ps(to, reinterpret_cast<__m256>(value));
+  _mm256_stream_ps(to, value);
 #else
   store(to, value);
 #endif
@@ -160,6 +131,13 @@ UNET_FAST_FUNCTION void finish_streams() {
 #if defined(__AVX2__)
   _mm_sfence();
 #endif
+}
+
+// Whether to stream a result of so many floats: it is too large to lie in a cache still, from the pass before or for
+// whoever reads it next, and `whole_lines` of it are written at once. Half a line would cost more than it saves.
+UNET_FAST_FUNCTION bool streams_pay(const void* result, int64_t floats, bool whole_lines = sizeof(Vector) == 64) {
+  constexpr int64_t kCachedFloats = 4 << 20, kLine = 64;  // bytes
+  return whole_lines && floats > kCachedFloats && reinterpret_cast<uintptr_t>(result) % kLine == 0;
 }
 
 // Asks for memory that will be needed soon, while there is something else to do.
