@@ -1,4 +1,5 @@
-// For every pixel and vector of outputs, 9 taps (ky, kx) of C steps, a broadcast value times a vector of weights:
+// The forward pass of the first layer. For every pixel and vector of outputs, 9 taps (ky, kx) of C steps, a broadcast
+// value times a vector of weights:
 //
 //   y[x][o] = bias[o] + sum over taps and c of  in[x * C + tap_offset[tap] + c] * weight[tap][c][o]
 //
@@ -68,25 +69,27 @@ void pack(const ConvReluArgs& args, const Layer& layer, float* weights, float* b
       for (int64_t c = 0; c < args.in_channels; ++c, weights += end - first) {
         const float* from =
             weight + tap / 3 * args.weight_stride_y + tap % 3 * args.weight_stride_x + c * args.weight_stride_c;
-        for (int64_t o = first; o < smaller(end, layer.outputs); ++o)
+        for (int64_t o = first; o < smaller(end, layer.outputs); ++o) {
           weights[o - first] = from[o * args.weight_stride_o];
+        }
       }
     }
   }
   if (args.bias) memcpy(bias, args.bias, layer.outputs * sizeof(float));
 }
 
+// NaN stays NaN, as in rectify.
 template <int kVectors, int kPixels>
 UNET_FAST_FUNCTION void write_block(const Layer& layer, int64_t first, const Vector (&sum)[kPixels][kVectors],
                                     float* out) {
-  const float floor = layer.floor;
-  const int64_t pixel = layer.outputs, idle = (layer.vectors * kLanes - layer.outputs);
+  const Vector floor = layer.floor - Vector{};
+  const int64_t pixel = layer.outputs, idle = layer.vectors * kLanes - layer.outputs;
   const auto write = [&](auto last_store, auto other_store) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int i = 0; i < kPixels; ++i, out += pixel) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const Vector result = sum[i][v] < floor ? floor - Vector{} : sum[i][v];
+        const Vector result = sum[i][v] < floor ? floor : sum[i][v];
         v == kVectors - 1 ? last_store(out + v * kLanes, result) : other_store(out + v * kLanes, result);
       }
     }
@@ -94,7 +97,7 @@ UNET_FAST_FUNCTION void write_block(const Layer& layer, int64_t first, const Vec
   if (layer.streams) {
     write(stream, stream);
   } else if (idle && first + kVectors == layer.vectors) {
-    write([&](float* to, Vector value) { store_lanes(to, value, kLanes - idle); }, store);
+    write([=](float* to, Vector value) { store_lanes(to, value, kLanes - idle); }, store);
   } else {
     write(store, store);
   }
