@@ -1,6 +1,4 @@
 #include "binding/pool.h"
-#include <sys/mman.h>
-#include <cstdlib>
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -21,8 +19,7 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-constexpr std::align_val_t kAlignment{2<<20};
-
+constexpr std::align_val_t kAlignment{64};
 
 class Pool {
  public:
@@ -39,7 +36,6 @@ class Pool {
       release_older_than(kStale);
       const Block fresh = {::operator new(bytes, kAlignment), bytes, now_};
       lent_.emplace(fresh.data, fresh);
-      if(getenv("HP")) madvise(fresh.data,bytes,MADV_HUGEPAGE);
       return fresh.data;
     }
     void* const data = best->data;
