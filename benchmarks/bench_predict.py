@@ -1,7 +1,10 @@
 """The whole network forward, one tile on the CPU in float32, against PyTorch in the ways that PyTorch offers.
 
-The first row is the paper's network and tile (572 -> 388), the others this package's defaults.
+The first rows are the paper's network and tile (572 -> 388), the others this package's defaults; each with the weights
+as they are, and packed, as prediction packs them for the tiles of an image.
 """
+
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -23,13 +26,14 @@ def frozen(net, image):
     return compiled
 
 
+@pytest.mark.parametrize("weights", ["plain", "packed"])
 @pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 316), (16, 572)])
-def test_predict(compare, quick, base, tile):
+def test_predict(compare, quick, base, tile, weights):
     if quick:
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
     eager, last, image_last = twin(net, NCHW), twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
-    with torch.inference_mode():
+    with torch.inference_mode(), net.packed_weights() if weights == "packed" else nullcontext():
         rivals = {
             OURS: lambda: net(image),
             "eager NCHW": lambda: eager(image),
