@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "binding/operators.h"
@@ -19,72 +20,83 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
+// Segments of address space, of which pages become memory when they are first written. A block is the first free range
+// of the lowest address that is large enough, so that what is lent, whatever the sizes, stays together in the pages
+// that were written before.
 class Pool {
  public:
-  // The smallest free block that is at most twice too large, or a new one.
   void* take(size_t bytes) {
     const std::lock_guard lock(mutex_);
-    ++now_;
-    auto best = free_.end();
-    for (auto block = free_.begin(); block != free_.end(); ++block) {
-      const bool fits = block->bytes >= bytes && block->bytes <= 2 * bytes;
-      if (fits && (best == free_.end() || block->bytes < best->bytes)) best = block;
-    }
-    if (best == free_.end()) {
-      release_older_than(kStale);
-      const Block fresh = {::operator new(bytes, kAlignment), bytes, now_};
-      lent_.emplace(fresh.data, fresh);
-      return fresh.data;
-    }
-    void* const data = best->data;
-    lent_.emplace(data, *best);
-    free_.erase(best);
+    bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    auto range = free_.begin();
+    while (range != free_.end() && range->second < bytes) ++range;
+    if (range == free_.end()) range = add_segment(bytes);
+    char* const data = range->first;
+    const size_t left = range->second - bytes;
+    free_.erase(range);
+    if (left) free_.emplace(data + bytes, left);
+    lent_.emplace(data, bytes);
     return data;
   }
 
   void give(void* data) {
     const std::lock_guard lock(mutex_);
-    const auto found = lent_.find(data);
-    free_.push_back({data, found->second.bytes, now_});
+    const auto found = lent_.find(static_cast<char*>(data));
+    auto range = free_.emplace(found->first, found->second).first;
     lent_.erase(found);
+    const auto next = std::next(range);
+    if (next != free_.end() && adjoin(range, next)) {
+      range->second += next->second;
+      free_.erase(next);
+    }
+    if (range != free_.begin() && adjoin(std::prev(range), range)) {
+      std::prev(range)->second += range->second;
+      free_.erase(range);
+    }
   }
 
   void release() {
     const std::lock_guard lock(mutex_);
-    release_older_than(0);
+    for (auto segment = segments_.begin(); segment != segments_.end();) {
+      const auto range = free_.find(segment->first);
+      if (range != free_.end() && range->second == segment->second) {
+        ::operator delete(segment->first, std::align_val_t{kAlignment});
+        free_.erase(range);
+        segment = segments_.erase(segment);
+      } else {
+        ++segment;
+      }
+    }
   }
 
-  size_t bytes() {
+  size_t lent_bytes() {
     const std::lock_guard lock(mutex_);
     size_t sum = 0;
-    for (const Block& block : free_) sum += block.bytes;
-    for (const auto& [data, block] : lent_) sum += block.bytes;
+    for (const auto& [data, bytes] : lent_) sum += bytes;
     return sum;
   }
 
  private:
-  struct Block {
-    void* data;
-    size_t bytes;
-    int64_t since;  // when it became free, in blocks taken since the start
-  };
+  using Ranges = std::map<char*, size_t>;  // address -> bytes
 
-  // A network's step takes a few hundred blocks. What was not wanted for longer is of sizes that do not come again.
-  static constexpr int64_t kStale = 512;
+  static constexpr size_t kAlignment = 4096;  // a page, so that blocks share none
+  static constexpr size_t kSegment = size_t{1} << 30;
 
-  void release_older_than(int64_t age) {
-    const auto stale =
-        std::partition(free_.begin(), free_.end(), [&](const Block& block) { return now_ - block.since < age; });
-    for (auto block = stale; block != free_.end(); ++block) ::operator delete(block->data, kAlignment);
-    free_.erase(stale, free_.end());
+  // Whether two ranges, one behind the other, are one; segments stay apart.
+  bool adjoin(Ranges::iterator range, Ranges::iterator next) const {
+    return range->first + range->second == next->first && !segments_.count(next->first);
+  }
+
+  Ranges::iterator add_segment(size_t bytes) {
+    size_t size = std::max(bytes, kSegment);
+    void* data = ::operator new(size, std::align_val_t{kAlignment}, std::nothrow);
+    if (!data) data = ::operator new(size = bytes, std::align_val_t{kAlignment});
+    segments_.emplace(static_cast<char*>(data), size);
+    return free_.emplace(static_cast<char*>(data), size).first;
   }
 
   std::mutex mutex_;
-  std::vector<Block> free_;
-  std::unordered_map<void*, Block> lent_;
-  int64_t now_ = 0;
+  Ranges segments_, free_, lent_;
 };
 
 // Leaked on purpose: tensors give their blocks back until the very end of the process.
@@ -154,12 +166,12 @@ py::capsule pooled_empty(const std::vector<int64_t>& size, const std::vector<int
 void* take_block(size_t bytes) { return pool().take(bytes); }
 void give_block(void* block) { pool().give(block); }
 void release_free_blocks() { pool().release(); }
-size_t pooled_bytes() { return pool().bytes(); }
+size_t lent_bytes() { return pool().lent_bytes(); }
 
 void bind_pool(py::module_& module) {
   module.def("pooled_empty", &pooled_empty, py::arg("size"), py::arg("stride"), py::arg("is_bfloat16"));
   module.def("release_free_blocks", &release_free_blocks);
-  module.def("pooled_bytes", &pooled_bytes);
+  module.def("lent_bytes", &lent_bytes);
 }
 
 }  // namespace unet_fast

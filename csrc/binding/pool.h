@@ -7,13 +7,12 @@
 
 namespace unet_fast {
 
-// At least `bytes` of memory, aligned to a cache line; from any thread.
+// `bytes` of memory, aligned to a page; from any thread.
 void* take_block(size_t bytes);
 void give_block(void* block);
-// Returns free blocks to the operating system.
+// Returns to the operating system what is not in the neighbourhood of a block that is lent.
 void release_free_blocks();
-// Bytes in blocks, lent and free.
-size_t pooled_bytes();
+size_t lent_bytes();
 
 // A block for the time of a call.
 class ScratchBlock {

@@ -86,7 +86,7 @@ def empty(like: torch.Tensor, size: Sequence[int], memory_format: torch.memory_f
 
 
 def empty_cache() -> None:
-    """Return the free blocks of the CPU's memory pool to the operating system."""
+    """Return the CPU memory that is kept for later results to the operating system, where none of it is in use."""
     _C.release_free_blocks()
 
 
