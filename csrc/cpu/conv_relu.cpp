@@ -52,9 +52,8 @@ RowProduct as_row_product(const ConvReluArgs& args) {
 
 bool conv_relu_fuses(const ConvReluArgs& args) { return conv_fuses(args); }
 
-int64_t conv_relu_packed(const ConvReluArgs& args) {
-  return conv_path(args) == ConvPath::direct ? 0 : winograd_packed(args);
-}
+// Whatever the size of the image: where that is too small for Winograd's path, the packed weight is not used.
+int64_t conv_relu_packed(const ConvReluArgs& args) { return conv_fuses(args) ? winograd_packed(args) : 0; }
 
 void conv_relu_pack(const ConvReluArgs& args, const Threads& threads) { winograd_pack(args, args.workspace, threads); }
 

@@ -23,7 +23,7 @@ struct Problem {
   int64_t blocks;    // of all outputs
 
   explicit Problem(const ConvReluArgs& args)
-      : in{source_of(args), skip_of(args)},
+      : in{source_of(args, args.gate, args.padding, grid_of(args)), skip_of(args, args.padding, grid_of(args))},
         out{output_of(args), rest_of(args)},
         weight{.data = static_cast<const float*>(args.weight),
                .channels = args.in_channels + args.skip.channels,
@@ -37,27 +37,6 @@ struct Problem {
   static int64_t out_height(const ConvReluArgs& args) { return args.height + 2 * args.padding - 2; }
   static int64_t out_width(const ConvReluArgs& args) { return args.width + 2 * args.padding - 2; }
   static TileGrid grid_of(const ConvReluArgs& args) { return {args.images, out_height(args), out_width(args)}; }
-
-  static TiledImages source_of(const ConvReluArgs& args) {
-    return {.data = static_cast<const float*>(args.x),
-            .gate = static_cast<const float*>(args.gate),
-            .height = args.height,
-            .width = args.width,
-            .channels = args.in_channels,
-            .row_stride = args.width * args.in_channels,
-            .image_stride = args.height * args.width * args.in_channels,
-            .padding = args.padding,
-            .grid = grid_of(args)};
-  }
-
-  static TiledImages skip_of(const ConvReluArgs& args) {
-    TiledImages skip = source_of(args);
-    skip.data = static_cast<const float*>(args.skip.data);
-    skip.channels = args.skip.channels;
-    skip.row_stride = args.skip.row_stride;
-    skip.image_stride = args.skip.image_stride;
-    return skip;
-  }
 
   static TiledOutput output_of(const ConvReluArgs& args) {
     return {.data = static_cast<float*>(args.y),

@@ -33,6 +33,34 @@ struct TiledImages {
   TileGrid grid;
 };
 
+// x of an operator's arguments.
+template <class Args>
+UNET_FAST_FUNCTION TiledImages source_of(const Args& args, const void* gate, int64_t padding, const TileGrid& grid) {
+  return {.data = static_cast<const float*>(args.x),
+          .gate = static_cast<const float*>(gate),
+          .height = args.height,
+          .width = args.width,
+          .channels = args.in_channels,
+          .row_stride = args.width * args.in_channels,
+          .image_stride = args.height * args.width * args.in_channels,
+          .padding = padding,
+          .grid = grid};
+}
+
+// Its second source.
+template <class Args>
+UNET_FAST_FUNCTION TiledImages skip_of(const Args& args, int64_t padding, const TileGrid& grid) {
+  return {.data = static_cast<const float*>(args.skip.data),
+          .gate = nullptr,
+          .height = args.height,
+          .width = args.width,
+          .channels = args.skip.channels,
+          .row_stride = args.skip.row_stride,
+          .image_stride = args.skip.image_stride,
+          .padding = padding,
+          .grid = grid};
+}
+
 struct TiledOutput {
   float* data;        // [N, H - 2 crop, W - 2 crop, O] dense
   float* pooled;      // [N, H / 2, W / 2, O] dense or null: the maximum of 2 x 2 pixels

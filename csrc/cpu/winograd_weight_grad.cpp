@@ -26,7 +26,7 @@ struct Problem {
   float* grad_bias;     // [O]
 
   explicit Problem(const ConvReluWeightGradArgs& args)
-      : in{source_of(args), skip_of(args)},
+      : in{source_of(args, nullptr, 0, grid_of(args)), skip_of(args, 0, grid_of(args))},
         grad{.data = static_cast<const float*>(args.grad),
              .gate = static_cast<const float*>(args.gate),
              .height = args.height - 2,
@@ -43,27 +43,6 @@ struct Problem {
         grad_bias(static_cast<float*>(args.grad_bias)) {}
 
   static TileGrid grid_of(const ConvReluWeightGradArgs& args) { return {args.images, args.height - 2, args.width - 2}; }
-
-  static TiledImages source_of(const ConvReluWeightGradArgs& args) {
-    return {.data = static_cast<const float*>(args.x),
-            .gate = nullptr,
-            .height = args.height,
-            .width = args.width,
-            .channels = args.in_channels,
-            .row_stride = args.width * args.in_channels,
-            .image_stride = args.height * args.width * args.in_channels,
-            .padding = 0,
-            .grid = grid_of(args)};
-  }
-
-  static TiledImages skip_of(const ConvReluWeightGradArgs& args) {
-    TiledImages skip = source_of(args);
-    skip.data = static_cast<const float*>(args.skip.data);
-    skip.channels = args.skip.channels;
-    skip.row_stride = args.skip.row_stride;
-    skip.image_stride = args.skip.image_stride;
-    return skip;
-  }
 
   int64_t tiles() const { return grad.grid.count(); }
   int64_t weights() const { return grad.channels * in_channels * kTaps; }

@@ -143,6 +143,12 @@ def test_packed_weight_gives_the_same_bits(device, generator, channels):
         assert torch.equal(a, b)
 
 
+def test_a_packed_weight_fits_an_image_of_any_size(generator):
+    x, weight, bias = pool_layer((1, 16, 16, 4, 4, 0), generator, torch.device("cpu"))  # direct: a tile mostly cut off
+    packed = ops.pack_conv_relu(weight)
+    assert torch.equal(ops.conv_relu(x, weight, bias, packed=packed), ops.conv_relu(x, weight, bias))
+
+
 def test_thin_layers_need_no_packing():
     assert ops.pack_conv_relu(torch.zeros(8, 16, 3, 3)) is None
 
