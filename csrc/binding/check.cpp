@@ -65,6 +65,14 @@ void Check::channels_last(const Tensor& tensor, const char* argument) const {
        "strides " + join(tensor.stride, tensor.dims));
 }
 
+void Check::images(const Tensor& tensor, const char* argument, const std::vector<int64_t>& sizes, const Tensor& other,
+                   const char* other_argument) const {
+  shape(tensor, argument, sizes);
+  channels_last(tensor, argument);
+  dtype(tensor, argument, {other.dtype});
+  device(tensor, argument, other, other_argument);
+}
+
 void Check::device(const Tensor& tensor, const char* argument, const Tensor& other, const char* other_argument) const {
   that(tensor.device == other.device, argument,
        std::string("the device of ") + other_argument + " (" + where(other) + ")", where(tensor));

@@ -26,6 +26,9 @@ class Check {
   void contiguous(const Tensor& tensor, const char* argument) const;
   // [N, C, H, W] that lies in memory as [N, H, W, C].
   void channels_last(const Tensor& tensor, const char* argument) const;
+  // [N, C, H, W] of exact sizes in channels_last memory, with the dtype and on the device of `other`.
+  void images(const Tensor& tensor, const char* argument, const std::vector<int64_t>& sizes, const Tensor& other,
+              const char* other_argument) const;
   // On the device of `other`.
   void device(const Tensor& tensor, const char* argument, const Tensor& other, const char* other_argument) const;
 

@@ -54,15 +54,6 @@ ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Te
   };
 }
 
-// A result of `channels` channels and a size.
-void check_result(const Check& check, const char* name, const Tensor& y, const Tensor& x, int64_t channels,
-                  int64_t height, int64_t width) {
-  check.shape(y, name, {x.size[0], channels, height, width});
-  check.channels_last(y, name);
-  check.dtype(y, name, {x.dtype});
-  check.device(y, name, x, "x");
-}
-
 // `pooled`, `crop` and a skip only where conv_relu_fuses; `packed` is what conv_relu_pack made of the weight.
 void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
                const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop, const Tensor& y,
@@ -76,10 +67,10 @@ void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor&
   const int64_t height = x.size[2] - 2, width = x.size[3] - 2;
   check.that(crop >= 0 && 2 * crop < height && 2 * crop < width, "crop",
              "at least 0 and less than half of " + std::to_string(std::min(height, width)), std::to_string(crop));
-  check_result(check, "y", y, x, weight.size[0], height - 2 * crop, width - 2 * crop);
+  check.images(y, "y", {x.size[0], weight.size[0], height - 2 * crop, width - 2 * crop}, x, "x");
   if (pooled) {
     check.that(height % 2 == 0 && width % 2 == 0, "x", "even height and width", shape_of(x));
-    check_result(check, "pooled", *pooled, x, weight.size[0], height / 2, width / 2);
+    check.images(*pooled, "pooled", {x.size[0], weight.size[0], height / 2, width / 2}, x, "x");
   }
   if (packed) {
     check.shape(*packed, "packed", {conv_relu_packed(args)});
@@ -98,25 +89,31 @@ bool fuses(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& wei
   return x.device < 0 && conv_relu_fuses(forward(Check("conv_relu"), x, skip, weight, algorithm));
 }
 
-// A float32 weight [O, C, 3, 3] on the CPU. 0 floats where the algorithm that is chosen takes it as it is.
-ConvReluArgs packing(const Tensor& weight) {
-  const Check check("conv_relu_pack");
-  check.dims(weight, "weight", 4, "[O, C, 3, 3]");
+// What a weight is packed by: it is the same for images of any size.
+ConvReluArgs packing(const Check& check, const Tensor& weight) {
+  check.that(weight.dims == 4 && weight.size[0] > 0 && weight.size[1] > 0 && weight.size[2] == 3 && weight.size[3] == 3,
+             "weight", "shape [O, C, 3, 3]", shape_of(weight));
   check.dtype(weight, "weight", {DType::float32});
   check.that(weight.device < 0, "weight", "a tensor on the CPU", "one on CUDA");
-  constexpr int64_t kAnySide = 100;  // whatever the image is, the packed weight is the same
-  Tensor x;
-  x.dims = 4;
-  const int64_t size[4] = {1, weight.size[1], kAnySide, kAnySide};
-  const int64_t stride[4] = {0, 1, kAnySide * weight.size[1], weight.size[1]};
-  std::copy(size, size + 4, x.size);
-  std::copy(stride, stride + 4, x.stride);
-  return forward(check, x, std::nullopt, weight, "auto");
+  ConvReluArgs args = {};
+  args.dtype = weight.dtype;
+  args.in_channels = weight.size[1];
+  args.out_channels = weight.size[0];
+  args.weight = weight.data;
+  args.weight_stride_o = weight.stride[0];
+  args.weight_stride_c = weight.stride[1];
+  args.weight_stride_y = weight.stride[2];
+  args.weight_stride_x = weight.stride[3];
+  args.algorithm = ConvAlgorithm::automatic;
+  return args;
 }
 
+// 0 floats where the algorithm that is chosen takes the weight as it is.
+int64_t packed(const Tensor& weight) { return conv_relu_packed(packing(Check("conv_relu_pack"), weight)); }
+
 void pack(const Tensor& weight, const Tensor& packed) {
-  ConvReluArgs args = packing(weight);
   const Check check("conv_relu_pack");
+  ConvReluArgs args = packing(check, weight);
   check.shape(packed, "packed", {conv_relu_packed(args)});
   check.dtype(packed, "packed", {DType::float32});
   args.workspace = packed.as<float>();
@@ -131,10 +128,12 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
   const int64_t out_channels = grad.size[1], height = grad.size[2], width = grad.size[3];
-  if (gate) check_result(check, "y", *gate, grad, out_channels, height, width);
+  if (gate) check.images(*gate, "y", {grad.size[0], out_channels, height, width}, grad, "grad");
   check.channels_last(grad_x, "x");
-  check_result(check, "x", grad_x, grad, grad_x.size[1], height + 2, width + 2);
-  if (grad_skip) check_result(check, "skip", *grad_skip, grad, grad_skip->size[1], height + 2, width + 2);
+  check.images(grad_x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
+  if (grad_skip) {
+    check.images(*grad_skip, "skip", {grad.size[0], grad_skip->size[1], height + 2, width + 2}, grad, "grad");
+  }
   const int64_t in_channels = grad_x.size[1] + (grad_skip ? grad_skip->size[1] : 0);
   check.shape(weight, "weight", {out_channels, in_channels, 3, 3});
   check.dtype(weight, "weight", {grad.dtype});
@@ -177,8 +176,7 @@ void bind_conv_relu(py::module_& module) {
              py::arg("pooled").none(true), py::arg("allocate"), py::arg("stream"));
   module.def("conv_relu_fuses", &fuses, py::arg("x"), py::arg("skip").none(true), py::arg("weight"),
              py::arg("algorithm"));
-  module.def(
-      "conv_relu_packed", [](const Tensor& weight) { return conv_relu_packed(packing(weight)); }, py::arg("weight"));
+  module.def("conv_relu_packed", &packed, py::arg("weight"));
   module.def("conv_relu_pack", &pack, py::arg("weight"), py::arg("packed"));
   module.def("conv_relu_data_grad", &conv_relu_data_grad, py::arg("grad"), py::arg("y").none(true), py::arg("weight"),
              py::arg("algorithm"), py::arg("grad_x"), py::arg("grad_skip").none(true), py::arg("allocate"),

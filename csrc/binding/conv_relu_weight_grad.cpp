@@ -22,16 +22,9 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
   check.channels_last(grad, "grad");
   check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
   const int64_t out_channels = grad.size[1];
-  if (gate) {
-    check.shape(*gate, "y", {grad.size[0], out_channels, grad.size[2], grad.size[3]});
-    check.channels_last(*gate, "y");
-    check.dtype(*gate, "y", {grad.dtype});
-    check.device(*gate, "y", grad, "grad");
-  }
+  if (gate) check.images(*gate, "y", {grad.size[0], out_channels, grad.size[2], grad.size[3]}, grad, "grad");
   check.channels_last(x, "x");
-  check.shape(x, "x", {grad.size[0], x.size[1], grad.size[2] + 2, grad.size[3] + 2});
-  check.dtype(x, "x", {grad.dtype});
-  check.device(x, "x", grad, "grad");
+  check.images(x, "x", {grad.size[0], x.size[1], grad.size[2] + 2, grad.size[3] + 2}, grad, "grad");
   const SkipWindow window = skip_of(check, skip, x);
   check.shape(grad_weight, "weight", {out_channels, x.size[1] + window.channels, 3, 3});
   check.dtype(grad_weight, "weight", {grad.dtype});

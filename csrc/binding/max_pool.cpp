@@ -18,10 +18,7 @@ void check_tensors(const Check& check, const Tensor& x, const Tensor& y) {
   check.channels_last(x, "x");
   check.dtype(x, "x", {DType::bfloat16, DType::float32});
   check.that(x.size[2] % 2 == 0 && x.size[3] % 2 == 0, "x", "even height and width", shape_of(x));
-  check.shape(y, "grad", {x.size[0], x.size[1], x.size[2] / 2, x.size[3] / 2});
-  check.channels_last(y, "grad");
-  check.dtype(y, "grad", {x.dtype});
-  check.device(y, "grad", x, "x");
+  check.images(y, "grad", {x.size[0], x.size[1], x.size[2] / 2, x.size[3] / 2}, x, "x");
 }
 
 void max_pool(const Tensor& x, const Tensor& y, uintptr_t stream) {
@@ -42,18 +39,13 @@ void max_pool_backward(const Tensor& grad, const Tensor& x, const std::optional<
                        const Tensor& grad_x, uintptr_t stream) {
   const Check check("max_pool_backward");
   check_tensors(check, x, grad);
-  check.shape(grad_x, "grad_x", {x.size[0], x.size[1], x.size[2], x.size[3]});
-  check.channels_last(grad_x, "grad_x");
-  check.dtype(grad_x, "grad_x", {x.dtype});
-  check.device(grad_x, "grad_x", x, "x");
+  check.images(grad_x, "grad_x", {x.size[0], x.size[1], x.size[2], x.size[3]}, x, "x");
   int64_t crop = 0;
   if (grad_skip) {
     check.channels_last(*grad_skip, "grad_skip");
     crop = (x.size[2] - grad_skip->size[2]) / 2;
     check.that(crop >= 0, "grad_skip", "a size not above that of x", shape_of(*grad_skip));
-    check.shape(*grad_skip, "grad_skip", {x.size[0], x.size[1], x.size[2] - 2 * crop, x.size[3] - 2 * crop});
-    check.dtype(*grad_skip, "grad_skip", {x.dtype});
-    check.device(*grad_skip, "grad_skip", x, "x");
+    check.images(*grad_skip, "grad_skip", {x.size[0], x.size[1], x.size[2] - 2 * crop, x.size[3] - 2 * crop}, x, "x");
   }
   const MaxPoolBackwardArgs args = {
       .grad = grad.data,

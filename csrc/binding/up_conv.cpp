@@ -20,10 +20,7 @@ UpConvShape check_tensors(const Check& check, const Tensor& x, const Tensor& wei
   check.dtype(weight, "weight", {x.dtype});
   check.contiguous(weight, "weight");
   check.device(weight, "weight", x, "x");
-  check.shape(y, "grad", {x.size[0], weight.size[1], 2 * x.size[2], 2 * x.size[3]});
-  check.channels_last(y, "grad");
-  check.dtype(y, "grad", {x.dtype});
-  check.device(y, "grad", x, "x");
+  check.images(y, "grad", {x.size[0], weight.size[1], 2 * x.size[2], 2 * x.size[3]}, x, "x");
   return {
       .dtype = x.dtype,
       .images = x.size[0],
