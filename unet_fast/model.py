@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,28 +124,25 @@ class UNet(nn.Module):
         skips: list[Tensor] = []
         contracting, expanding = self._blocks()
         for level, block in enumerate(contracting[:-1]):
-            x = self._conv_relu(op, block.conv1, x)
+            x = op.conv_relu(x, **self._weights(block.conv1, x))
             skip, x = self._second_and_pool(op, block.conv2, x, level)
             skips.append(skip)
-        x = self._conv_relu(op, contracting[-1].conv1, x)
-        x = self._conv_relu(op, contracting[-1].conv2, x)
+        x = op.conv_relu(x, **self._weights(contracting[-1].conv1, x))
+        x = op.conv_relu(x, **self._weights(contracting[-1].conv2, x))
         x = F.dropout(x, self.dropout, self.training)
         for up, block in zip(self.up, expanding, strict=True):
             assert isinstance(up, _Convolution)
             x = op.up_conv(x, *up.in_dtype_of(x))
             if self.variant == "release2015":
                 x = F.relu(x)
-            x = self._conv_relu(op, block.conv1, x, skips.pop())
-            x = self._conv_relu(op, block.conv2, x)
+            x = op.conv_relu(x, **self._weights(block.conv1, x), skip=skips.pop())
+            x = op.conv_relu(x, **self._weights(block.conv2, x))
         scores: Tensor = op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
         return scores
 
     def _blocks(self) -> tuple[list[_Block], list[_Block]]:
         """Return the blocks of the contracting and of the expanding path, from the image to the result."""
-        contracting, expanding = (
-            [block for block in blocks if isinstance(block, _Block)] for blocks in (self.contracting, self.expanding)
-        )
-        return contracting, expanding
+        return cast("list[_Block]", list(self.contracting)), cast("list[_Block]", list(self.expanding))
 
     @contextmanager
     def packed_weights(self) -> Iterator[None]:
@@ -164,21 +161,19 @@ class UNet(nn.Module):
         finally:
             self._packed = {}
 
-    def _conv_relu(self, op: ModuleType, conv: _Convolution, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        y: Tensor = op.conv_relu(x, *conv.in_dtype_of(x), skip=skip, packed=self._packed_weight(conv, x))
-        return y
-
-    def _packed_weight(self, conv: _Convolution, x: Tensor) -> Tensor | None:
-        return self._packed.get(conv) if x.dtype == torch.float32 else None
+    def _weights(self, conv: _Convolution, x: Tensor) -> dict[str, Tensor | None]:
+        """Return the arguments of `ops.conv_relu` that belong to a convolution."""
+        weight, bias = conv.in_dtype_of(x)
+        packed = self._packed.get(conv) if x.dtype == torch.float32 else None
+        return {"weight": weight, "bias": bias, "packed": packed}
 
     def _second_and_pool(self, op: ModuleType, conv: _Convolution, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Convolve a second time; return what goes across, cropped to what comes back up, and what goes down."""
         crop = geometry.border(self.depth - 1 - level)
         if self.training and self.dropout > 0 and level == self.depth - 1:
-            x = F.dropout(self._conv_relu(op, conv, x), self.dropout)
+            x = F.dropout(op.conv_relu(x, **self._weights(conv, x)), self.dropout)
             return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
-        packed = self._packed_weight(conv, x)
-        skip, pooled = op.conv_relu_pool(x, *conv.in_dtype_of(x), crop, packed=packed)
+        skip, pooled = op.conv_relu_pool(x, **self._weights(conv, x), crop=crop)
         return skip, pooled
 
     def _check(self, image: Tensor) -> None:

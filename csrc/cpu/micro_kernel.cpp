@@ -9,7 +9,7 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
 #pragma GCC unroll 16
   for (int i = 0; i < kItems; ++i) {
     float* out = args.sum + i * args.sum_item;
-    if constexpr (kUse != Use::gradient && kGroup == 2) {
+    if constexpr (kUse == Use::product && kGroup == 2) {
       const HalfVector half = add_pairs(sum[i][0]);
       const HalfVector result = args.relu ? rectify(half) : half;
       memcpy(out, &result, sizeof result);
@@ -20,7 +20,8 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
           store(out + v * kLanes, load(out + v * kLanes) + sum[i][v]);
         } else {
           const Vector result = args.relu ? rectify(sum[i][v]) : sum[i][v];
-          kUse == Use::panels&& args.streams ? stream(out + v * kLanes, result) : store(out + v * kLanes, result);
+          const bool streams = kUse == Use::panels && args.streams;
+          streams ? stream(out + v * kLanes, result) : store(out + v * kLanes, result);
         }
       }
     }
@@ -79,7 +80,9 @@ MicroKernel select(int items) {
 template <Use kUse>
 MicroKernel select(int vectors, int group, int items) {
   if (vectors == 2) return select<kUse, 2, 1, max_items(2)>(items);
-  if (group == 2) return select<kUse, 1, 2, max_items(1)>(items);
+  if constexpr (kUse != Use::panels) {
+    if (group == 2) return select<kUse, 1, 2, max_items(1)>(items);
+  }
   return select<kUse, 1, 1, max_items(1)>(items);
 }
 

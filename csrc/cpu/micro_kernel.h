@@ -13,9 +13,8 @@ namespace unet_fast::UNET_FAST_ISA {
 // value of a.
 //   Use::product    items are pixels, steps are input channels and taps, lanes are output channels. The sums begin with
 //                   a bias, and replace what was in memory.
-//   Use::panels     the same, where a lies in panels of kPanel steps: [rows][any number of items][kPanel]. Every
-//   address
-//                   is then an offset from one pointer, and the loop over a panel has a known end.
+//   Use::panels     the same, where a lies in panels of kPanel steps, [rows][any number of items][kPanel]: every
+//                   address is an offset from one pointer, and the loop over a panel has a known end.
 //   Use::gradient   items are input channels and taps, steps are pixels, lanes are output channels. Items are
 //                   neighbours (a_item == group). The sums are added to what is in memory.
 //
@@ -36,7 +35,7 @@ struct MicroKernelArgs {
 
   // Every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
   const float* next;
-  int64_t next_step;
+  int64_t next_step = 0;
 
   bool streams = false;  // panels: whole cache lines of sums go past the caches
 };

@@ -29,6 +29,20 @@ static inline OutputBlock output_block(const RowGeometry& shape, int64_t first) 
   return {first, smaller(left, kLanes), 1, 1, shape.depth};
 }
 
+// Outputs [first, first + count) of every pixel: two vectors, or one where no more is left. Their weights and biases
+// are those of `offset` outputs later: the blocks of a second output follow those of the first.
+struct LaneBlock {
+  int64_t first, count, offset;
+  int vectors;
+  LaneBlock(int64_t index, int64_t outputs, int64_t offset = 0)
+      : first(index * kMaxLanes),
+        count(smaller(outputs - first, kMaxLanes)),
+        offset(offset),
+        vectors(static_cast<int>(divide_up(count, kLanes))) {}
+  UNET_FAST_METHOD int64_t lanes() const { return vectors * kLanes; }
+  static int64_t blocks(int64_t outputs) { return divide_up(outputs, kMaxLanes); }
+};
+
 // Cuts `count` into the fewest pieces of at most `most`, of equal size as far as possible.
 struct Pieces {
   int64_t count, pieces;

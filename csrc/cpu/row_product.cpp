@@ -105,7 +105,6 @@ struct RowKernel {
         .sum = sums,
         .sum_item = direct ? shape.outputs : kMaxLanes,
         .next = weights,
-        .next_step = 0,
     };
     for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
       const int64_t begin = pieces.begin(piece), items = pieces.begin(piece + 1) - begin;

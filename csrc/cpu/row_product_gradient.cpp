@@ -125,7 +125,6 @@ void add_segment(const RowProductGradient& gradient, const OutputBlock& block, c
           .sum = partial + (tap * block.steps + step) * block.lanes(),
           .sum_item = block.lanes(),
           .next = packed,
-          .next_step = 0,
       });
     }
   }

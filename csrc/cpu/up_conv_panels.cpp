@@ -6,12 +6,9 @@
 
 #include "cpu/item_product.h"
 #include "cpu/transpose.h"
-#include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
-
-constexpr int64_t kParts = 4;  // the pixels (a, b) of y over one of x, in the order of the weight [C, O, 2, 2]
 
 struct Plan {
   int64_t depth;                // K
@@ -69,7 +66,6 @@ void run(const Plan& plan, const float* bias, int64_t pixel_stride, bool streams
             .sum = place(begin + row, b, block),
             .sum_item = pixel_stride,
             .next = row == 0 ? plan.u_of(u, (b + 1) % plan.blocks()) : plan.u_of(u, b),
-            .next_step = 0,
             .streams = streams,
         });
       }
@@ -108,7 +104,7 @@ void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
   const auto gather = [&](int64_t row, float* to, int64_t panel) {
     const float* x = static_cast<const float*>(args.x) + row * shape.width * c_count;
     for (int64_t pixel = 0; pixel < shape.width; ++pixel, x += c_count, to += kPanel) {
-      for (int64_t c = 0; c < c_count; c += kPanel) memcpy(to + c / kPanel * panel, x + c, kPanel * sizeof(float));
+      copy_to_panels(x, c_count, to, panel);
     }
   };
   const auto place = [&](int64_t row, int64_t b, const LaneBlock& block) {
@@ -116,7 +112,7 @@ void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
     return static_cast<float*>(args.y) + (2 * row + part / 2) * y_row + part % 2 * o_count + block.first;
   };
   run(plan, static_cast<const float*>(args.bias), 2 * o_count,
-      streams_pay(args.y, 4 * plan.rows * plan.width * o_count), args.workspace, threads, pack, gather, place);
+      streams_pay(args.y, kParts * plan.rows * plan.width * o_count), args.workspace, threads, pack, gather, place);
 }
 
 void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& threads) {
@@ -146,9 +142,7 @@ void up_conv_panels_data_grad(const UpConvDataGradArgs& args, const Threads& thr
       for (int64_t part = 0; part < kParts; ++part) {
         const float* grad =
             static_cast<const float*>(args.grad) + (2 * row + part / 2) * y_row + (2 * pixel + part % 2) * o_count;
-        for (int64_t o = 0; o < o_count; o += kPanel) {
-          memcpy(to + (part * o_count + o) / kPanel * panel, grad + o, kPanel * sizeof(float));
-        }
+        copy_to_panels(grad, o_count, to + part * o_count / kPanel * panel, panel);
       }
     }
   };

@@ -4,9 +4,16 @@
 #pragma once
 
 #include "ops/up_conv.h"
-#include "cpu/vector.h"
+#include "cpu/micro_kernel.h"
 
 namespace unet_fast::UNET_FAST_ISA {
+
+constexpr int64_t kParts = 4;  // the pixels (a, b) of y over one of x, in the order of the weight [C, O, 2, 2]
+
+// `count` neighbouring values into whole panels, which lie `panel` floats apart.
+UNET_FAST_FUNCTION void copy_to_panels(const float* from, int64_t count, float* to, int64_t panel) {
+  for (int64_t i = 0; i < count; i += kPanel) memcpy(to + i / kPanel * panel, from + i, kPanel * sizeof(float));
+}
 
 bool takes_panels(const UpConvShape& shape);
 

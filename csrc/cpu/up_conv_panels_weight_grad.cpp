@@ -6,12 +6,10 @@
 // of the chunks are added in their order.
 #include "cpu/item_product.h"
 #include "cpu/up_conv_panels.h"
-#include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
-constexpr int64_t kParts = 4;        // the pixels (a, b)
 constexpr int64_t kRunPixels = 128;  // whose gradients are packed at a time: the first-level cache holds them
 
 struct Problem {
@@ -38,10 +36,7 @@ struct Problem {
 
   // V: [C / 16 panels][pixels][16].
   void gather(int64_t pixel, float* v) const {
-    const float* from = x + pixel * shape.in_channels;
-    for (int64_t c = 0; c < shape.in_channels; c += kPanel) {
-      memcpy(v + c * pixels + pixel * kPanel, from + c, kPanel * sizeof(float));
-    }
+    copy_to_panels(x + pixel * shape.in_channels, shape.in_channels, v + pixel * kPanel, pixels * kPanel);
   }
 
   // The gradients over pixels [begin, end) of x for a block, [pixels][lanes]; adds them to `sum`, too.
@@ -91,7 +86,6 @@ void sum_chunk(const Problem& problem, int64_t block, int64_t begin, int64_t end
           .sum = sum,
           .sum_item = lanes.lanes(),
           .next = sum + kPanel * lanes.lanes(),
-          .next_step = 0,
       });
     }
   }

@@ -71,6 +71,7 @@ struct Problem {
   int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
   int64_t u_block() const { return kPoints * u_plane(); }
   int64_t u_floats() const { return blocks * u_block(); }
+  int64_t own_u_floats(const float* packed) const { return packed ? 0 : u_floats(); }
 
   // Which of the two outputs a block belongs to, and the block.
   int owner(int64_t block) const { return block >= LaneBlock::blocks(out[0].channels); }
@@ -98,11 +99,7 @@ struct Problem {
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
   void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    v += t * kPanel;
-    for (const TiledImages& images : in) {
-      transform_input_tile(images, first + t, v, v_plane(tiles), tiles * kPanel);
-      v += padded_channels(images.channels) * tiles;
-    }
+    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
   }
 
   // M of `tiles` tiles and one block at a point, from V and U at that point; `next_u` is the U that will be needed
@@ -122,7 +119,6 @@ struct Problem {
         .sum = m,
         .sum_item = block.lanes(),
         .next = next_u,
-        .next_step = 0,
     });
   }
 
@@ -150,7 +146,9 @@ struct Wide {
     group = v_floats <= kCachedV ? 1 : problem.blocks;
   }
   int64_t worker_floats() const { return v_floats + group * m_floats; }
-  int64_t floats(int threads) const { return threads * worker_floats(); }
+  int64_t floats(const Problem& problem, const float* packed, int threads) const {
+    return problem.own_u_floats(packed) + threads * worker_floats();
+  }
 };
 
 // M of blocks [begin, end) for `tiles` tiles, whose V is given.
@@ -170,8 +168,11 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
   }
 }
 
-void run_wide(const Problem& problem, float* u, bool u_is_made, float* workspace, const Threads& threads) {
+void run_wide(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
   const Wide plan(problem);
+  float* const own_u = workspace;
+  workspace += problem.own_u_floats(packed);
+  const float* const u = packed ? packed : own_u;
   const Pieces tasks(problem.tiles(), plan.tiles);
   const auto run_task = [&](int64_t task, int64_t worker) {
     float* const v = workspace + worker * plan.worker_floats();
@@ -189,7 +190,7 @@ void run_wide(const Problem& problem, float* u, bool u_is_made, float* workspace
     }
     finish_streams();
   };
-  parallel_phases(threads, problem.make_u(u, u_is_made), Phase{tasks.pieces, run_task});
+  parallel_phases(threads, problem.make_u(own_u, packed), Phase{tasks.pieces, run_task});
 }
 
 // ---- deep
@@ -204,12 +205,16 @@ struct Deep {
     v_floats = kPoints * problem.v_plane(tiles);
     m_floats = kPoints * problem.m_plane(tiles);
   }
-  int64_t floats(const Problem& problem) const { return v_floats + problem.blocks * m_floats; }
+  int64_t floats(const Problem& problem, const float* packed) const {
+    return problem.own_u_floats(packed) + v_floats + problem.blocks * m_floats;
+  }
 };
 
-void run_deep(const Problem& problem, float* u, bool u_is_made, float* workspace, const Threads& threads) {
+void run_deep(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
   const Deep plan(problem);
-  float *const v = workspace, *const m = v + plan.v_floats;
+  float* const own_u = workspace;
+  float *const v = own_u + problem.own_u_floats(packed), *const m = v + plan.v_floats;
+  const float* const u = packed ? packed : own_u;
   const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
@@ -229,9 +234,9 @@ void run_deep(const Problem& problem, float* u, bool u_is_made, float* workspace
     };
     const auto transform_output = [&](int64_t i, int64_t) {
       problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
-      finish_streams();
+      if (problem.out[0].streams) finish_streams();
     };
-    parallel_phases(threads, problem.make_u(u, u_is_made || chunk > 0), phase_of_items(tiles, 4, transform_input),
+    parallel_phases(threads, problem.make_u(own_u, packed || chunk > 0), phase_of_items(tiles, 4, transform_input),
                     Phase{products, multiply}, phase_of_items(problem.blocks * tiles, 16, transform_output));
   }
 }
@@ -245,9 +250,10 @@ struct FewTiles {
         u_floats(problem.u_block()),
         m_floats(kPoints * problem.m_plane(problem.tiles())) {}
   int64_t floats(int threads) const { return v_floats + threads * (u_floats + m_floats); }
-  bool suit() const {
+  // Whether V is small, and there is a block for every thread.
+  bool suit(const Problem& problem, int threads) const {
     constexpr int64_t kCachedFloats = 320 << 10;
-    return v_floats <= kCachedFloats;
+    return v_floats <= kCachedFloats && problem.blocks >= threads;
   }
 };
 
@@ -286,21 +292,16 @@ void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threa
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
   const FewTiles few_tiles(problem);
-  if (few_tiles.suit() && problem.blocks >= threads) return few_tiles.floats(threads);
-  return (args.packed ? 0 : problem.u_floats()) +
-         (path == ConvPath::wide ? Wide(problem).floats(threads) : Deep(problem).floats(problem));
+  if (few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
+  if (path == ConvPath::deep) return Deep(problem).floats(problem, args.packed);
+  return Wide(problem).floats(problem, args.packed, threads);
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  if (FewTiles(problem).suit() && problem.blocks >= threads.count) {
-    return run_few_tiles(problem, args.packed, args.workspace, threads);
-  }
-  // A packed U is only read.
-  float* const u = args.packed ? const_cast<float*>(args.packed) : args.workspace;
-  float* const workspace = args.packed ? args.workspace : args.workspace + problem.u_floats();
-  const auto run = path == ConvPath::wide ? run_wide : run_deep;
-  run(problem, u, args.packed != nullptr, workspace, threads);
+  const bool few_tiles = FewTiles(problem).suit(problem, threads.count);
+  const auto run = few_tiles ? run_few_tiles : path == ConvPath::deep ? run_deep : run_wide;
+  run(problem, args.packed, args.workspace, threads);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

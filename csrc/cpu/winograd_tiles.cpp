@@ -92,6 +92,11 @@ void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int
   }
 }
 
+void transform_input_tile(const TiledImages (&sources)[2], int64_t tile, float* v, int64_t plane, int64_t panel) {
+  transform_input_tile(sources[0], tile, v, plane, panel);
+  transform_input_tile(sources[1], tile, v + padded_channels(sources[0].channels) / kPanel * panel, plane, panel);
+}
+
 void transform_gradient_tile(const TiledImages& grad, int64_t tile, const LaneBlock& block, float* to, int64_t plane,
                              float* output_sum) {
   const Patch patch(grad.grid, tile, grad.height, grad.width, 0, kTileOut);

@@ -74,23 +74,12 @@ struct TiledOutput {
   TileGrid grid;
 };
 
-// Outputs [first, first + count) of every pixel: two vectors, or one where no more is left. Their weights and biases
-// are those of `offset` outputs later: the blocks of a second output follow those of the first.
-struct LaneBlock {
-  int64_t first, count, offset;
-  int vectors;
-  LaneBlock(int64_t index, int64_t outputs, int64_t offset = 0)
-      : first(index * kMaxLanes),
-        count(smaller(outputs - first, kMaxLanes)),
-        offset(offset),
-        vectors(static_cast<int>(divide_up(count, kLanes))) {}
-  UNET_FAST_METHOD int64_t lanes() const { return vectors * kLanes; }
-  static int64_t blocks(int64_t outputs) { return divide_up(outputs, kMaxLanes); }
-};
-
 // (B^T d B)[p][c] of a tile for all channels, at v[p * plane + c / kPanel * panel + c % kPanel]; the channels that pad
 // the last panel are 0.
 void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane, int64_t panel);
+
+// The same for two sources; the panels of the second one follow those of the first.
+void transform_input_tile(const TiledImages (&sources)[2], int64_t tile, float* v, int64_t plane, int64_t panel);
 
 // (A dy A^T)[p] of a tile for the outputs of a block, at to[p * plane + lane], idle lanes 0. Adds the 4 x 4 values of
 // each output to output_sum[lane], too.

@@ -52,11 +52,7 @@ struct Problem {
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
   void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    v += t * kPanel;
-    for (const TiledImages& images : in) {
-      transform_input_tile(images, first + t, v, v_plane(tiles), tiles * kPanel);
-      v += padded_channels(images.channels) * tiles;
-    }
+    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
   }
 
   // The same in the transformed gradient of one block of outputs.
@@ -84,7 +80,6 @@ struct Problem {
           .sum = sum,
           .sum_item = block.lanes(),
           .next = c + kPanel < channels ? sum + kPanel * block.lanes() : u + u_plane(),
-          .next_step = 0,
       });
     }
   }

@@ -180,15 +180,7 @@ def _size(x: Tensor, weight: Tensor, crop: int = 0) -> tuple[int, int, int, int]
     return x.shape[0], weight.shape[0], x.shape[2] - 2 - 2 * crop, x.shape[3] - 2 - 2 * crop
 
 
-def _empty(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    relu: bool,
-    algorithm: str = "auto",
-    skip: Tensor | None = None,
-    packed: Tensor | None = None,
-) -> Tensor:
+def _empty(x: Tensor, weight: Tensor, *_: object) -> Tensor:
     return empty(x, _size(x, weight), torch.channels_last)
 
 
@@ -201,7 +193,7 @@ def _conv_relu(
     skip: Tensor | None = None,
     packed: Tensor | None = None,
 ) -> Tensor:
-    y = _empty(x, weight, bias, relu)
+    y = _empty(x, weight)
     x, skip = _channels_last(x), _dense_pixels(skip)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
@@ -218,14 +210,17 @@ register(
 )
 
 
-def _empty_pool(
-    x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str = "auto", packed: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    n, channels, height, width = _size(x, weight)
+def _check_pool(x: Tensor, weight: Tensor, crop: int) -> None:
+    _, _, height, width = _size(x, weight)
     if height % 2 or width % 2:
         raise ValueError(f"conv_relu_pool: x: wanted even height and width, got {list(x.shape)}")
     if not 0 <= 2 * crop < min(height, width):
         raise ValueError(f"conv_relu_pool: crop: wanted 0 to {(min(height, width) - 1) // 2}, got {crop}")
+
+
+def _empty_pool(x: Tensor, weight: Tensor, bias: Tensor, crop: int, *_: object) -> tuple[Tensor, Tensor]:
+    _check_pool(x, weight, crop)
+    n, channels, height, width = _size(x, weight)
     skip = empty(x, _size(x, weight, crop), torch.channels_last)
     return skip, empty(x, (n, channels, height // 2, width // 2), torch.channels_last)
 
@@ -235,7 +230,7 @@ def _conv_relu_pool(
 ) -> tuple[Tensor, Tensor]:
     x = _channels_last(x)
     if not _C.conv_relu_fuses(x, None, weight, algorithm):
-        _empty_pool(x, weight, bias, crop)
+        _check_pool(x, weight, crop)
         y = _conv_relu(x, weight, bias, True, algorithm)
         pooled: Tensor = torch.ops.unet_fast.max_pool(y)
         return (_channels_last(_cropped(y, crop)) if crop else y), pooled
