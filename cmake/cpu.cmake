@@ -5,9 +5,10 @@ set(UNET_FAST_INSTRUCTION_SETS generic)
 set(flags_generic "")
 # ThreadSanitizer looks at how the work is shared out, which is the same on each.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT MSVC AND NOT UNET_FAST_SANITIZE STREQUAL "thread")
-  list(APPEND UNET_FAST_INSTRUCTION_SETS avx2 avx512)
+  list(APPEND UNET_FAST_INSTRUCTION_SETS avx2 avx512 amx)
   set(flags_avx2 -mavx2 -mfma -mf16c)
   set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+  set(flags_amx ${flags_avx512} -mamx-tile -mamx-bf16)
 endif()
 
 # Sanitized kernels are for tests that should build quickly.

@@ -25,6 +25,7 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/micro_kernel.cpp
   csrc/cpu/row_product.cpp
   csrc/cpu/row_product_gradient.cpp
+  csrc/cpu/split_product.cpp
   csrc/cpu/up_conv_panels.cpp
   csrc/cpu/up_conv_panels_weight_grad.cpp
   csrc/cpu/winograd.cpp

@@ -27,8 +27,7 @@ def describe() -> dict[str, str]:
         "torch": torch.__version__,
         "compiled module": build.path,
         "CPU kernels": f"{build.instruction_set} in use, of {', '.join(build.instruction_sets)}",
-        "bfloat16 on the CPU": "computed in float32"
-        + ("; this CPU has AMX, with which PyTorch (backend='torch') is faster in bfloat16" if build.has_amx else ""),
+        "bfloat16 on the CPU": "computed in float32",
         "CPU threads": f"{torch.get_num_threads()} (torch.set_num_threads changes them)",
         "CUDA kernels": cuda,
     }

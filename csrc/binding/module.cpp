@@ -36,7 +36,6 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.attr("cuda_architectures") = UNET_FAST_CUDA_ARCHITECTURES;
   module.def("instruction_set", [] { return std::string(cpu_kernels().instruction_set); });
   module.def("supported_instruction_sets", &supported_instruction_sets);
-  module.def("has_amx", &cpu_has_amx);
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
   bind_pool(module);
   bind_mirror_tiles(module);

@@ -7,6 +7,10 @@
 #ifdef UNET_FAST_X86
 #include <cpuid.h>
 #endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "cpu/nearest_two_layout.h"
 
@@ -22,9 +26,26 @@ extern const CpuKernels kernels;
 namespace avx512 {
 extern const CpuKernels kernels;
 }
+namespace amx {
+extern const CpuKernels kernels;
+}
 #endif
 
 namespace {
+
+// Whether the machine multiplies bfloat16 tiles and the system lets this process do so: a process has to ask for the
+// registers, because they make a context switch longer.
+bool may_use_amx() {
+#if defined(UNET_FAST_X86) && defined(__linux__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kTile = 1u << 24, kBFloat16 = 1u << 22;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & kTile) || !(edx & kBFloat16)) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 
 struct Supported {
   const CpuKernels* tables[kInstructionSets] = {};
@@ -36,6 +57,7 @@ struct Supported {
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (has_avx512 && may_use_amx()) tables[count++] = &amx::kernels;
     if (has_avx512) tables[count++] = &avx512::kernels;
     if (has_avx2) tables[count++] = &avx2::kernels;
 #endif
@@ -67,16 +89,6 @@ bool use_instruction_set(const char* instruction_set) {
     }
   }
   return false;
-}
-
-bool cpu_has_amx() {
-#ifdef UNET_FAST_X86
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned kTile = 1u << 24, kBFloat16 = 1u << 22;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kTile) && (edx & kBFloat16);
-#else
-  return false;
-#endif
 }
 
 void mirror_tiles_cpu(const MirrorTilesArgs& args, const Threads& threads) {

@@ -5,16 +5,12 @@
 
 namespace unet_fast {
 
-constexpr int kInstructionSets = 3;
+constexpr int kInstructionSets = 4;
 
 // Tables that this build holds and this machine can run, best first; the rest of the array is null.
 const CpuKernels* const* supported_cpu_kernels();
 
 const CpuKernels& cpu_kernels();                        // the table in use; the best one unless told otherwise
 bool use_instruction_set(const char* instruction_set);  // false where it is unknown or not supported here
-
-// Whether the machine multiplies bfloat16 tiles (Intel AMX). No kernel here does yet: a table of its own would go first
-// in the list above.
-bool cpu_has_amx();
 
 }  // namespace unet_fast

@@ -10,6 +10,7 @@
 #include "cpu/winograd.h"
 
 #include "cpu/item_product.h"
+#include "cpu/split_product.h"
 #include "cpu/winograd_tiles.h"
 
 namespace unet_fast::UNET_FAST_ISA {
@@ -21,6 +22,8 @@ struct Problem {
   WeightTaps weight;
   int64_t channels;  // of all sources, padded
   int64_t blocks;    // of all outputs
+  bool split;        // the products are SplitProducts
+  int64_t units;     // of U: 16 channels, or 32 in three parts
 
   explicit Problem(const ConvReluArgs& args)
       : in{source_of(args, args.gate, args.padding, grid_of(args)), skip_of(args, args.padding, grid_of(args))},
@@ -32,7 +35,9 @@ struct Problem {
                .stride_y = args.weight_stride_y,
                .stride_x = args.weight_stride_x},
         channels(padded_channels(weight.channels)),
-        blocks(LaneBlock::blocks(out[0].channels) + LaneBlock::blocks(out[1].channels)) {}
+        blocks(LaneBlock::blocks(out[0].channels) + LaneBlock::blocks(out[1].channels)),
+        split(splits_products(weight.channels, args.out_channels)),
+        units(divide_up(channels, unit_channels())) {}
 
   static int64_t out_height(const ConvReluArgs& args) { return args.height + 2 * args.padding - 2; }
   static int64_t out_width(const ConvReluArgs& args) { return args.width + 2 * args.padding - 2; }
@@ -68,7 +73,9 @@ struct Problem {
   int64_t tiles() const { return in[0].grid.count(); }
   int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
   static int64_t m_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
-  int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
+  int64_t unit_channels() const { return split ? 2 * kPanel : kPanel; }
+  int64_t unit_rows() const { return split ? kParts * kPanel : kPanel; }  // of as many floats as there are lanes
+  int64_t u_plane() const { return plane_floats(units * unit_rows() * kMaxLanes); }
   int64_t u_block() const { return kPoints * u_plane(); }
   int64_t u_floats() const { return blocks * u_block(); }
   int64_t own_u_floats(const float* packed) const { return packed ? 0 : u_floats(); }
@@ -80,20 +87,20 @@ struct Problem {
     return LaneBlock(block - LaneBlock::blocks(out[0].channels), out[1].channels, out[0].channels);
   }
 
-  // U of one block for one panel of channels.
-  void make_u(int64_t block, int64_t panel, float* block_u) const {
-    alignas(64) float turned[kPanel * kTurnedChannel];
-    const int64_t c = panel * kPanel;
+  // U of one block for one unit of channels.
+  void make_u(int64_t block, int64_t unit, float* block_u) const {
+    alignas(64) float turned[2 * kPanel * kTurnedChannel];
+    const int64_t c = unit * unit_channels();
     const LaneBlock lanes = lane_block(block);
-    turn_weights(weight, lanes, c, c + kPanel, turned);
-    transform_weights(turned, lanes, kPanel, block_u + c * lanes.lanes(), u_plane());
+    turn_weights(weight, lanes, c, c + unit_channels(), turned);
+    float* const u = block_u + unit * unit_rows() * lanes.lanes();
+    split ? split_weights(turned, lanes, u, u_plane()) : transform_weights(turned, lanes, kPanel, u, u_plane());
   }
 
   // The phase that makes all of U, or nothing where it is made.
   auto make_u(float* u, bool made) const {
-    const int64_t panels = channels / kPanel;
-    return phase_of_items(made ? 0 : blocks * panels, 4, [this, panels, u](int64_t i, int64_t) {
-      make_u(i / panels, i % panels, u + i / panels * u_block());
+    return phase_of_items(made ? 0 : blocks * units, 4, [this, u](int64_t i, int64_t) {
+      make_u(i / units, i % units, u + i / units * u_block());
     });
   }
 
@@ -102,50 +109,85 @@ struct Problem {
     transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
   }
 
-  // M of `tiles` tiles and one block at a point, from V and U at that point; `next_u` is the U that will be needed
-  // next.
-  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, const float* v, const float* u,
-                const float* next_u, float* m) const {
-    product.run({
-        .a = v,
-        .a_row = tiles * kPanel,
-        .a_item = kPanel,
-        .a_step = 1,
-        .b = u,
-        .rows = channels / kPanel,
-        .depth = kPanel,
-        .bias = nullptr,
-        .relu = false,
-        .sum = m,
-        .sum_item = block.lanes(),
-        .next = next_u,
-    });
-  }
-
   void transform_output(int64_t block, int64_t first, int64_t t, int64_t tiles, const float* m) const {
     const LaneBlock lanes = lane_block(block);
     transform_output_tile(out[owner(block)], first + t, lanes, m + t * lanes.lanes(), m_plane(tiles));
   }
 };
 
+// The products of so many tiles, of either kind, on one thread.
+class Products {
+ public:
+  static int64_t scratch_floats(const Problem& problem, int64_t tiles) {
+    return problem.split ? SplitProduct::scratch_floats(tiles, problem.units) : 0;
+  }
+
+  Products(const Problem& problem, int64_t tiles, float* scratch)
+      : problem_(problem), tiles_(tiles), split_(problem.split ? tiles : 0, problem.units, scratch) {}
+
+  // V at the point of the products that follow.
+  void take_v(const float* v) {
+    v_ = v;
+    if (problem_.split) split_.split_left(v, problem_.channels);
+  }
+
+  // M of one block of outputs from its U; `next_u` is the one that will be needed next.
+  void multiply(const LaneBlock& block, const float* u, const float* next_u, float* m) const {
+    if (problem_.split) {
+      split_.run(block.vectors, u, next_u, m);
+      return;
+    }
+    ItemProduct(Use::panels, block.vectors, tiles_)
+        .run({
+            .a = v_,
+            .a_row = tiles_ * kPanel,
+            .a_item = kPanel,
+            .a_step = 1,
+            .b = u,
+            .rows = problem_.channels / kPanel,
+            .depth = kPanel,
+            .bias = nullptr,
+            .relu = false,
+            .sum = m,
+            .sum_item = block.lanes(),
+            .next = next_u,
+        });
+  }
+
+ private:
+  const Problem& problem_;
+  const int64_t tiles_;
+  const SplitProduct split_;
+  const float* v_ = nullptr;
+};
+
 // ---- wide
 
-constexpr int64_t kTaskTiles = 28;  // of a task; a multiple of the micro-kernel's items
+// Of a task: a multiple of what either product takes at a time. Split products are so fast that U, which comes from the
+// third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get tasks
+// large enough to compute while it comes.
+int64_t task_tiles(const Problem& problem) {
+  if (!problem.split) return 28;
+  return problem.channels + problem.blocks * kMaxLanes <= 192 ? 32 : 128;
+}
 
 struct Wide {
   int64_t tiles;               // of a task, at most
   int64_t v_floats, m_floats;  // of a worker: V, and M of a block
-  int64_t group;               // blocks whose M exists at a time
+  int64_t scratch_floats;
+  int64_t group;  // blocks whose M exists at a time
   explicit Wide(const Problem& problem)
-      : tiles(smaller(kTaskTiles, problem.tiles())),
+      : tiles(smaller(task_tiles(problem), problem.tiles())),
         v_floats(kPoints * problem.v_plane(tiles)),
-        m_floats(kPoints * problem.m_plane(tiles)) {
+        m_floats(kPoints * problem.m_plane(tiles)),
+        scratch_floats(Products::scratch_floats(problem, tiles)) {
     // A small V stays in the second-level cache, and is read again for the next block, whose M takes the place of the
-    // last one's. U would drive out a large V in between: it is read once, point by point, for all blocks.
+    // last one's. U would drive out a large V in between: it is read once, point by point, for all blocks; and so is
+    // a V that has to be split.
     constexpr int64_t kCachedV = 160 << 10;  // floats
-    group = v_floats <= kCachedV ? 1 : problem.blocks;
+    group = v_floats <= kCachedV && !problem.split ? 1 : problem.blocks;
   }
-  int64_t worker_floats() const { return v_floats + group * m_floats; }
+  int64_t worker_floats() const { return v_floats + group * m_floats + scratch_floats; }
   int64_t floats(const Problem& problem, const float* packed, int threads) const {
     return problem.own_u_floats(packed) + threads * worker_floats();
   }
@@ -155,15 +197,15 @@ struct Wide {
 void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t tiles, const float* v,
                     const float* u, float* m) {
   const int64_t products = kPoints * (end - begin);
+  Products product(problem, tiles, m + plan.group * plan.m_floats);
   const auto u_of = [&](int64_t i) {
     return u + ((begin + i % (end - begin)) * kPoints + i / (end - begin)) * problem.u_plane();
   };
   for (int64_t i = 0; i < products; ++i) {
     const int64_t p = i / (end - begin), b = i % (end - begin);
-    const LaneBlock block = problem.lane_block(begin + b);
-    const ItemProduct product(Use::panels, block.vectors, tiles);
     const float* next_u = i + 1 < products ? u_of(i + 1) : u + end % problem.blocks * problem.u_block();
-    problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(i), next_u,
+    if (b == 0) product.take_v(v + p * problem.v_plane(tiles));
+    product.multiply(problem.lane_block(begin + b), u_of(i), next_u,
                      m + b * plan.m_floats + p * problem.m_plane(tiles));
   }
 }
@@ -198,58 +240,71 @@ void run_wide(const Problem& problem, const float* packed, float* workspace, con
 struct Deep {
   int64_t tiles;               // whose V and M exist at a time, at most
   int64_t v_floats, m_floats;  // V, and M of a block
-  explicit Deep(const Problem& problem) {
+  int64_t group, groups;       // blocks of a task, at most, and groups of them: V is split for each
+  int64_t scratch_floats;      // of a worker
+  Deep(const Problem& problem, int threads) {
     constexpr int64_t kMostFloats = 16 << 20;  // of V and of M
-    tiles = smaller(larger(kTaskTiles, kMostFloats / (kPoints * larger(problem.channels, problem.blocks * kMaxLanes))),
-                    problem.tiles());
+    const int64_t widest = larger(problem.channels, problem.blocks * kMaxLanes);
+    tiles = smaller(larger(task_tiles(problem), kMostFloats / (kPoints * widest)), problem.tiles());
     v_floats = kPoints * problem.v_plane(tiles);
     m_floats = kPoints * problem.m_plane(tiles);
+    constexpr int64_t kTasksPerThread = 8;
+    const int64_t wanted = problem.split ? divide_up(kTasksPerThread * threads, kPoints) : problem.blocks;
+    group = divide_up(problem.blocks, smaller(wanted, problem.blocks));
+    groups = divide_up(problem.blocks, group);
+    scratch_floats = Products::scratch_floats(problem, tiles);
   }
-  int64_t floats(const Problem& problem, const float* packed) const {
-    return problem.own_u_floats(packed) + v_floats + problem.blocks * m_floats;
+  int64_t floats(const Problem& problem, const float* packed, int threads) const {
+    return problem.own_u_floats(packed) + v_floats + problem.blocks * m_floats + threads * scratch_floats;
   }
 };
 
 void run_deep(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
-  const Deep plan(problem);
+  const Deep plan(problem, threads.count);
   float* const own_u = workspace;
   float *const v = own_u + problem.own_u_floats(packed), *const m = v + plan.v_floats;
+  float* const scratch = m + problem.blocks * plan.m_floats;
   const float* const u = packed ? packed : own_u;
   const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
-    const int64_t products = kPoints * problem.blocks;
-    const auto u_of = [&](int64_t task) {
-      return u + (task % problem.blocks * kPoints + task / problem.blocks) * problem.u_plane();
-    };
+    const int64_t tasks = kPoints * plan.groups;
+    const auto u_of = [&](int64_t p, int64_t b) { return u + (b * kPoints + p) * problem.u_plane(); };
+    const auto first_u_of = [&](int64_t task) { return u_of(task / plan.groups, task % plan.groups * plan.group); };
     const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
-    const auto multiply = [&](int64_t task, int64_t) {
-      const int64_t p = task / problem.blocks, b = task % problem.blocks;
-      const LaneBlock block = problem.lane_block(b);
-      const ItemProduct product(Use::panels, block.vectors, tiles);
-      // The other threads take the tasks in between.
-      problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u_of(task),
-                       u_of(smaller(task + threads.count, products - 1)),
-                       m + b * plan.m_floats + p * problem.m_plane(tiles));
+    const auto multiply = [&](int64_t task, int64_t worker) {
+      const int64_t p = task / plan.groups, begin = task % plan.groups * plan.group;
+      const int64_t end = smaller(begin + plan.group, problem.blocks);
+      Products product(problem, tiles, scratch + worker * plan.scratch_floats);
+      product.take_v(v + p * problem.v_plane(tiles));
+      for (int64_t b = begin; b < end; ++b) {
+        // The other threads take the tasks in between.
+        const float* const next_u =
+            b + 1 < end ? u_of(p, b + 1) : first_u_of(smaller(task + threads.count, tasks - 1));
+        product.multiply(problem.lane_block(b), u_of(p, b), next_u,
+                         m + b * plan.m_floats + p * problem.m_plane(tiles));
+      }
     };
     const auto transform_output = [&](int64_t i, int64_t) {
       problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
       if (problem.out[0].streams) finish_streams();
     };
     parallel_phases(threads, problem.make_u(own_u, packed || chunk > 0), phase_of_items(tiles, 4, transform_input),
-                    Phase{products, multiply}, phase_of_items(problem.blocks * tiles, 16, transform_output));
+                    Phase{tasks, multiply}, phase_of_items(problem.blocks * tiles, 16, transform_output));
   }
 }
 
 // ---- few tiles
 
 struct FewTiles {
-  int64_t v_floats, u_floats, m_floats;  // V; of a worker: U and M of a block
+  int64_t v_floats, u_floats, m_floats, scratch_floats;  // V; of a worker: U and M of a block
   explicit FewTiles(const Problem& problem)
       : v_floats(kPoints * problem.v_plane(problem.tiles())),
         u_floats(problem.u_block()),
-        m_floats(kPoints * problem.m_plane(problem.tiles())) {}
-  int64_t floats(int threads) const { return v_floats + threads * (u_floats + m_floats); }
+        m_floats(kPoints * problem.m_plane(problem.tiles())),
+        scratch_floats(Products::scratch_floats(problem, problem.tiles())) {}
+  int64_t worker_floats() const { return u_floats + m_floats + scratch_floats; }
+  int64_t floats(int threads) const { return v_floats + threads * worker_floats(); }
   // Whether V is small, and there is a block for every thread.
   bool suit(const Problem& problem, int threads) const {
     constexpr int64_t kCachedFloats = 320 << 10;
@@ -263,17 +318,18 @@ void run_few_tiles(const Problem& problem, const float* packed, float* workspace
   float* const v = workspace;
   const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(0, t, tiles, v); };
   const auto run_block = [&](int64_t b, int64_t worker) {
-    float* const own_u = v + plan.v_floats + worker * (plan.u_floats + plan.m_floats);
+    float* const own_u = v + plan.v_floats + worker * plan.worker_floats();
     float* const m = own_u + plan.u_floats;
     const LaneBlock block = problem.lane_block(b);
-    const ItemProduct product(Use::panels, block.vectors, tiles);
     if (!packed) {
-      for (int64_t panel = 0; panel < problem.channels / kPanel; ++panel) problem.make_u(b, panel, own_u);
+      for (int64_t unit = 0; unit < problem.units; ++unit) problem.make_u(b, unit, own_u);
     }
     const float* const u = packed ? packed + b * problem.u_block() : own_u;
+    Products product(problem, tiles, m + plan.m_floats);
     for (int p = 0; p < kPoints; ++p) {
-      problem.multiply(product, block, tiles, v + p * problem.v_plane(tiles), u + p * problem.u_plane(),
-                       u + (p + 1) % kPoints * problem.u_plane(), m + p * problem.m_plane(tiles));
+      product.take_v(v + p * problem.v_plane(tiles));
+      product.multiply(block, u + p * problem.u_plane(), u + (p + 1) % kPoints * problem.u_plane(),
+                       m + p * problem.m_plane(tiles));
     }
     for (int64_t t = 0; t < tiles; ++t) problem.transform_output(b, 0, t, tiles, m);
     finish_streams();
@@ -293,7 +349,7 @@ int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads)
   const Problem problem(args);
   const FewTiles few_tiles(problem);
   if (few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
-  if (path == ConvPath::deep) return Deep(problem).floats(problem, args.packed);
+  if (path == ConvPath::deep) return Deep(problem, threads).floats(problem, args.packed, threads);
   return Wide(problem).floats(problem, args.packed, threads);
 }
 

@@ -11,7 +11,7 @@
 //
 //   V   [36 points][panels of 16 channels][tiles][16]   a cache line per tile, read from front to back: product by
 //                                                       product by the micro-kernel's 14 tiles, gradient by channels
-//   U   [blocks of outputs][36][C][lanes of the block]  read from front to back
+//   U   [blocks of outputs][36][C][lanes of the block]  read from front to back; for SplitProduct in its own order
 //   M   [blocks of outputs][36][tiles][lanes of the block]
 //
 // Channels are padded with zeros to whole panels, outputs to whole vectors. The planes of the 36 points lie an odd
@@ -34,6 +34,10 @@ enum class ConvPath {
 // The one place that chooses, from the shape, the dtype and args.algorithm, never from the number of threads.
 ConvPath conv_path(const ConvReluArgs& args);
 ConvPath conv_path(const ConvReluWeightGradArgs& args);
+
+// Whether the products of a layer, forward or for the gradient of x, are SplitProducts. The size of the image does not
+// matter, since U is kept for images of all sizes.
+bool splits_products(int64_t channels, int64_t outputs);
 
 // Whether Winograd's path takes a second source and the other things that are fused; the direct one does not.
 bool conv_fuses(const ConvReluArgs& args);

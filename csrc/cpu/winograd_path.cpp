@@ -1,4 +1,5 @@
 // The one place that chooses how a convolution is computed on the CPU.
+#include "cpu/split_product.h"
 #include "cpu/winograd.h"
 #include "cpu/winograd_tiles.h"
 
@@ -47,6 +48,13 @@ ConvPath choose(const Shape& shape) {
 }  // namespace
 
 ConvPath conv_path(const ConvReluArgs& args) { return choose(shape_of(args)); }
+
+bool splits_products(int64_t channels, int64_t outputs) {
+  // In the thinnest layers half of a panel would be padding; where there are few outputs, splitting V takes longer than
+  // the products save; where there are many, U, half as large again, would come from main memory.
+  const bool pays = channels > kPanel && outputs <= 512 && (outputs >= 128 || channels <= 64);
+  return kSplitProducts && pays;
+}
 
 bool conv_fuses(const ConvReluArgs& args) {
   const bool panels_are_whole = !args.skip.data || args.in_channels % kPanel == 0;

@@ -106,6 +106,9 @@ void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begi
 // U of a block, (G g G^T)[p] at u[p * plane + c * lanes + lane].
 void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane);
 
+// The same for 32 channels, in the three parts of SplitProduct.
+void split_weights(const float* turned, const LaneBlock& block, float* u, int64_t plane);
+
 // The reverse, G^T u G: adds the part of the six points p = 6 * row + x, at u[x * plane + c * lanes + lane], to the
 // turned taps; row 0 sets them.
 void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,

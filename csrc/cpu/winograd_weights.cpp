@@ -1,5 +1,6 @@
 // Transforms of weights, vector by vector of outputs. In memory the taps of a channel or the channels of a tap are
 // neighbours, not the outputs, so weights are first turned around.
+#include "cpu/split_product.h"
 #include "cpu/transpose.h"
 #include "cpu/winograd_tiles.h"
 
@@ -37,6 +38,14 @@ bool dense_outputs(const WeightTaps& weight) {
   return weight.stride_x == -1 && weight.stride_y == -kSide && weight.stride_o == kTaps;
 }
 
+// out(p, value) with (G g G^T)[p] for one vector of outputs, taps kMaxLanes apart.
+template <class Out>
+UNET_FAST_FUNCTION void transform_taps(const float* taps, const Out& out) {
+  transform_twice<transform_weight, kSide, kTileIn>(
+      [&](int y, int x) { return load(taps + (y * kSide + x) * kMaxLanes); },
+      [&](int y, int x, Vector value) { out(y * kTileIn + x, value); });
+}
+
 }  // namespace
 
 void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned) {
@@ -69,25 +78,22 @@ void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begi
 void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane) {
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
-      const float* taps = turned + c * kTurnedChannel + lane;
-      Vector columns[kTileIn][kSide];
-#pragma GCC unroll 3
-      for (int x = 0; x < kSide; ++x) {
-        const Vector column[kSide] = {load(taps + x * kMaxLanes), load(taps + (kSide + x) * kMaxLanes),
-                                      load(taps + (2 * kSide + x) * kMaxLanes)};
-        Vector transformed[kTileIn];
-        transform_weight(column, transformed);
-#pragma GCC unroll 6
-        for (int y = 0; y < kTileIn; ++y) columns[y][x] = transformed[y];
-      }
       float* const to = u + c * block.lanes() + lane;
-#pragma GCC unroll 6
-      for (int y = 0; y < kTileIn; ++y) {
-        Vector points[kTileIn];
-        transform_weight(columns[y], points);
-#pragma GCC unroll 6
-        for (int x = 0; x < kTileIn; ++x) store(to + (y * kTileIn + x) * plane, points[x]);
-      }
+      transform_taps(turned + c * kTurnedChannel + lane, [&](int p, Vector value) { store(to + p * plane, value); });
+    }
+  }
+}
+
+void split_weights(const float* turned, const LaneBlock& block, float* u, int64_t plane) {
+  for (int64_t c = 0; c < kPanel; ++c) {
+    for (int v = 0; v < block.vectors; ++v) {
+      const float* const taps = turned + c * kTurnedChannel + v * kLanes;
+      float* const to = u + (v * kPanel + c) * kPanel;
+      const int64_t part = block.vectors * kPanel * kPanel;
+      Vector first[kPoints];
+      transform_taps(taps, [&](int p, Vector value) { first[p] = value; });
+      transform_taps(taps + kPanel * kTurnedChannel,
+                     [&](int p, Vector value) { store_parts(to + p * plane, part, first[p], value); });
     }
   }
 }

@@ -109,14 +109,12 @@ class BuildInfo(NamedTuple):
         path: of the module.
         instruction_set: of the CPU kernels in use.
         instruction_sets: that this machine supports, best first.
-        has_amx: whether the CPU multiplies bfloat16 tiles (Intel AMX); no kernel of this package uses it yet.
         cuda_architectures: that CUDA kernels were compiled for, empty where there are none.
     """
 
     path: str
     instruction_set: str
     instruction_sets: list[str]
-    has_amx: bool
     cuda_architectures: str
 
 
@@ -126,6 +124,5 @@ def build_info() -> BuildInfo:
         path=str(_C.__file__),
         instruction_set=_C.instruction_set(),
         instruction_sets=_C.supported_instruction_sets(),
-        has_amx=_C.has_amx(),
         cuda_architectures=_C.cuda_architectures,
     )
