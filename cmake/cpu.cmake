@@ -28,8 +28,9 @@ foreach(isa IN LISTS UNET_FAST_INSTRUCTION_SETS)
   add_library(unet_fast_cpu_${isa} OBJECT ${UNET_FAST_CPU_KERNELS})
   target_compile_definitions(unet_fast_cpu_${isa} PRIVATE UNET_FAST_ISA=${isa})
   if(NOT MSVC)
+    # No exceptions: a destructor would otherwise need a weak symbol (tests/test_symbols.py).
     target_compile_options(unet_fast_cpu_${isa} PRIVATE
-      ${optimization} -fno-math-errno -fno-trapping-math -ffp-contract=off ${flags_${isa}})
+      ${optimization} -fno-exceptions -fno-math-errno -fno-trapping-math -ffp-contract=off ${flags_${isa}})
   endif()
   target_link_libraries(unet_fast_cpu PRIVATE unet_fast_cpu_${isa})
 endforeach()

@@ -26,11 +26,11 @@ def test_shapes(backend):
     assert shallow(torch.rand(1, 1, 18, 30)).shape == (1, 2, 2, 14)
 
 
-@pytest.mark.parametrize("variant", ["paper", "release2015"])
-def test_backends_agree_in_values_and_gradients(device, variant, generator):
+@pytest.mark.parametrize(("base", "variant"), [(5, "paper"), (5, "release2015"), (16, "paper")])
+def test_backends_agree_in_values_and_gradients(device, base, variant, generator):
     torch.manual_seed(0)
-    net = UNet(channels=2, classes=3, base=5, variant=variant, dropout=0.0).to(device)
-    twin = UNet(channels=2, classes=3, base=5, variant=variant, dropout=0.0, backend="torch").to(device)
+    net = UNet(channels=2, classes=3, base=base, variant=variant, dropout=0.0).to(device)
+    twin = UNet(channels=2, classes=3, base=base, variant=variant, dropout=0.0, backend="torch").to(device)
     twin.load_state_dict(net.state_dict())
     twin.double()
     image = torch.rand(2, 2, 220, 204, generator=generator).to(device)
@@ -39,8 +39,11 @@ def test_backends_agree_in_values_and_gradients(device, variant, generator):
     direction = torch.randn(scores.shape, generator=generator).to(device)
     scores.backward(direction)
     expected.backward(direction.double())
+    # Of so many values some are all but 0 or all but equal, and float32 decides another way which ones ReLU and the
+    # max-pool let pass; not so in the narrow network with this seed.
+    bound = 1e-5 if base == 5 else 5e-3
     for (name, ours), theirs in zip(net.named_parameters(), twin.parameters(), strict=True):
-        assert (ours.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm(), name
+        assert (ours.grad - theirs.grad).norm() <= bound * theirs.grad.norm(), name
 
 
 @pytest.mark.parametrize("base", [4, 16])

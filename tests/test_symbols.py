@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs x86-64, Linux and nm",
 )
 
+SETS = ("avx2", "avx512", "amx")
+
 
 def weak_symbols(object_file: Path) -> list[str]:
     """Return the lines of nm for weak symbols that the object defines or refers to."""
@@ -30,8 +32,8 @@ def weak_symbols(object_file: Path) -> list[str]:
 
 
 def kernel_objects(build: Path) -> list[Path]:
-    """Return the objects for avx2 and avx512 in a build folder."""
-    return [file for isa in ("avx2", "avx512") for file in build.glob(f"CMakeFiles/unet_fast_cpu_{isa}.dir/**/*.o")]
+    """Return the objects for all but the generic instruction set in a build folder."""
+    return [file for isa in SETS for file in build.glob(f"CMakeFiles/unet_fast_cpu_{isa}.dir/**/*.o")]
 
 
 def built_before() -> Path | None:
@@ -41,13 +43,13 @@ def built_before() -> Path | None:
     kernels = len(list(ROOT.glob("csrc/cpu/*.cpp"))) - 1  # all but dispatch.cpp
     for build in (ROOT / "build").glob("*"):
         objects = kernel_objects(build)
-        if len(objects) == 2 * kernels and min(file.stat().st_mtime for file in objects) > newest:
+        if len(objects) == len(SETS) * kernels and min(file.stat().st_mtime for file in objects) > newest:
             return build
     return None
 
 
 def test_objects_for_an_instruction_set_have_no_weak_symbols():
-    objects = kernel_objects(built_before() or native_build("release", "unet_fast_cpu_avx2", "unet_fast_cpu_avx512"))
+    objects = kernel_objects(built_before() or native_build("release", *(f"unet_fast_cpu_{isa}" for isa in SETS)))
     assert {file.name for file in objects} >= {"kernels.cpp.o", "mirror_tiles.cpp.o"}
     weak = {f"{file.parts[-4]}/{file.name}": weak_symbols(file) for file in objects}
     assert {name: symbols for name, symbols in weak.items() if symbols} == {}

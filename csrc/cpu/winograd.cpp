@@ -165,10 +165,12 @@ class Products {
 
 // Of a task: a multiple of what either product takes at a time. Split products are so fast that U, which comes from the
 // third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get tasks
-// large enough to compute while it comes.
-int64_t task_tiles(const Problem& problem) {
+// large enough to compute while it comes, as long as every thread has some.
+int64_t task_tiles(const Problem& problem, int threads) {
   if (!problem.split) return 28;
-  return problem.channels + problem.blocks * kMaxLanes <= 192 ? 32 : 128;
+  constexpr int64_t kFew = 32, kMany = 128;
+  if (problem.channels + problem.blocks * kMaxLanes <= 192) return kFew;
+  return smaller(kMany, larger(kFew, divide_up(problem.tiles(), 2 * threads)));
 }
 
 struct Wide {
@@ -176,8 +178,8 @@ struct Wide {
   int64_t v_floats, m_floats;  // of a worker: V, and M of a block
   int64_t scratch_floats;
   int64_t group;  // blocks whose M exists at a time
-  explicit Wide(const Problem& problem)
-      : tiles(smaller(task_tiles(problem), problem.tiles())),
+  Wide(const Problem& problem, int threads)
+      : tiles(smaller(task_tiles(problem, threads), problem.tiles())),
         v_floats(kPoints * problem.v_plane(tiles)),
         m_floats(kPoints * problem.m_plane(tiles)),
         scratch_floats(Products::scratch_floats(problem, tiles)) {
@@ -211,7 +213,7 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
 }
 
 void run_wide(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
-  const Wide plan(problem);
+  const Wide plan(problem, threads.count);
   float* const own_u = workspace;
   workspace += problem.own_u_floats(packed);
   const float* const u = packed ? packed : own_u;
@@ -245,7 +247,7 @@ struct Deep {
   Deep(const Problem& problem, int threads) {
     constexpr int64_t kMostFloats = 16 << 20;  // of V and of M
     const int64_t widest = larger(problem.channels, problem.blocks * kMaxLanes);
-    tiles = smaller(larger(task_tiles(problem), kMostFloats / (kPoints * widest)), problem.tiles());
+    tiles = smaller(larger(task_tiles(problem, threads), kMostFloats / (kPoints * widest)), problem.tiles());
     v_floats = kPoints * problem.v_plane(tiles);
     m_floats = kPoints * problem.m_plane(tiles);
     constexpr int64_t kTasksPerThread = 8;
@@ -350,7 +352,7 @@ int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads)
   const FewTiles few_tiles(problem);
   if (few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
   if (path == ConvPath::deep) return Deep(problem, threads).floats(problem, args.packed, threads);
-  return Wide(problem).floats(problem, args.packed, threads);
+  return Wide(problem, threads).floats(problem, args.packed, threads);
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
