@@ -124,8 +124,7 @@ class UNet(nn.Module):
         skips: list[Tensor] = []
         contracting, expanding = self._blocks()
         for level, block in enumerate(contracting[:-1]):
-            x = op.conv_relu(x, **self._weights(block.conv1, x))
-            skip, x = self._second_and_pool(op, block.conv2, x, level)
+            skip, x = self._block_and_pool(op, block, x, level)
             skips.append(skip)
         x = op.conv_relu(x, **self._weights(contracting[-1].conv1, x))
         x = op.conv_relu(x, **self._weights(contracting[-1].conv2, x))
@@ -167,13 +166,19 @@ class UNet(nn.Module):
         packed = self._packed.get(conv) if x.dtype == torch.float32 else None
         return {"weight": weight, "bias": bias, "packed": packed}
 
-    def _second_and_pool(self, op: ModuleType, conv: _Convolution, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """Convolve a second time; return what goes across, cropped to what comes back up, and what goes down."""
+    def _block_and_pool(self, op: ModuleType, block: _Block, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Convolve twice; return what goes across, cropped to what comes back up, and what goes down."""
         crop = geometry.border(self.depth - 1 - level)
-        if self.training and self.dropout > 0 and level == self.depth - 1:
-            x = F.dropout(op.conv_relu(x, **self._weights(conv, x)), self.dropout)
+        drops = self.training and self.dropout > 0 and level == self.depth - 1
+        if level > 0 or drops:
+            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
+        else:
+            first = block.conv1.in_dtype_of(x)
+        second = self._weights(block.conv2, x)
+        if drops:
+            x = F.dropout(op.conv_relu(x, **second), self.dropout)
             return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
-        skip, pooled = op.conv_relu_pool(x, **self._weights(conv, x), crop=crop)
+        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
         return skip, pooled
 
     def _check(self, image: Tensor) -> None:

@@ -16,20 +16,20 @@ namespace {
 
 constexpr Workspace<ConvReluArgs> kWorkspace = {conv_relu_cpu_workspace, nullptr};
 
-// Everything but y. The weight's strides may be any.
+// Everything but y and the bias. The weight's strides may be any.
 ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight,
-                     const std::string& algorithm) {
+                     const std::string& algorithm, const char* weight_name = "weight") {
   check.channels_last(x, "x");
   check.dtype(x, "x", {DType::bfloat16, DType::float32});
   check.that(x.size[1] > 0 && x.size[2] >= 3 && x.size[3] >= 3, "x", "at least one channel and 3 x 3 pixels",
              shape_of(x));
   const SkipWindow window = skip_of(check, skip, x);
   const int64_t in_channels = x.size[1] + window.channels;
-  check.that(weight.dims == 4 && weight.size[1] == in_channels && weight.size[2] == 3 && weight.size[3] == 3, "weight",
+  check.that(weight.dims == 4 && weight.size[1] == in_channels && weight.size[2] == 3 && weight.size[3] == 3, weight_name,
              "shape [O, " + std::to_string(in_channels) + ", 3, 3]", shape_of(weight));
-  check.that(weight.size[0] > 0, "weight", "at least one output channel", shape_of(weight));
-  check.dtype(weight, "weight", {x.dtype});
-  check.device(weight, "weight", x, "x");
+  check.that(weight.size[0] > 0, weight_name, "at least one output channel", shape_of(weight));
+  check.dtype(weight, weight_name, {x.dtype});
+  check.device(weight, weight_name, x, "x");
   return {
       .x = x.data,
       .gate = nullptr,
@@ -54,16 +54,44 @@ ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Te
   };
 }
 
-// `pooled`, `crop` and a skip only where conv_relu_fuses; `packed` is what conv_relu_pack made of the weight.
-void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
+void take_bias(const Check& check, const Tensor& bias, const char* name, const Tensor& x, ConvReluArgs& args) {
+  check.shape(bias, name, {args.out_channels});
+  check.dtype(bias, name, {x.dtype});
+  check.contiguous(bias, name);
+  check.device(bias, name, x, "x");
+  args.bias = bias.data;
+}
+
+// The result of a layer that is not stored: what the next one takes for its x.
+Tensor result_of(const ConvReluArgs& layer, const Tensor& x) {
+  Tensor result = x;
+  const int64_t channels = layer.out_channels, height = layer.height - 2, width = layer.width - 2;
+  result.data = nullptr;
+  const int64_t sizes[] = {layer.images, channels, height, width};
+  const int64_t strides[] = {height * width * channels, 1, width * channels, channels};
+  std::copy(sizes, sizes + 4, result.size);
+  std::copy(strides, strides + 4, result.stride);
+  return result;
+}
+
+// The weight and the bias of the layer before.
+using First = std::optional<std::pair<Tensor, Tensor>>;
+
+// `first`, `pooled`, `crop` and a skip only where conv_relu_fuses; `packed` is what conv_relu_pack made of the weight.
+void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
                const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop, const Tensor& y,
-               const std::optional<Tensor>& pooled, const py::function& allocate, uintptr_t stream) {
+               const std::optional<Tensor>& pooled, const First& first, const py::function& allocate,
+               uintptr_t stream) {
   const Check check("conv_relu");
+  std::optional<ConvReluArgs> before;
+  if (first) {
+    before = forward(check, given, std::nullopt, first->first, algorithm, "first weight");
+    take_bias(check, first->second, "first bias", given, *before);
+  }
+  const Tensor x = before ? result_of(*before, given) : given;
   ConvReluArgs args = forward(check, x, skip, weight, algorithm);
-  check.shape(bias, "bias", {weight.size[0]});
-  check.dtype(bias, "bias", {x.dtype});
-  check.contiguous(bias, "bias");
-  check.device(bias, "bias", x, "x");
+  args.first = before ? &*before : nullptr;
+  take_bias(check, bias, "bias", x, args);
   const int64_t height = x.size[2] - 2, width = x.size[3] - 2;
   check.that(crop >= 0 && 2 * crop < height && 2 * crop < width, "crop",
              "at least 0 and less than half of " + std::to_string(std::min(height, width)), std::to_string(crop));
@@ -76,7 +104,6 @@ void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor&
     check.shape(*packed, "packed", {conv_relu_packed(args)});
     check.dtype(*packed, "packed", {DType::float32});
   }
-  args.bias = bias.data;
   args.relu = relu;
   args.y = y.data;
   args.crop = crop;
@@ -87,6 +114,14 @@ void conv_relu(const Tensor& x, const std::optional<Tensor>& skip, const Tensor&
 
 bool fuses(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const std::string& algorithm) {
   return x.device < 0 && conv_relu_fuses(forward(Check("conv_relu"), x, skip, weight, algorithm));
+}
+
+bool makes_first(const Tensor& image, const Tensor& first_weight, const Tensor& weight, const std::string& algorithm) {
+  const Check check("conv_relu");
+  const ConvReluArgs first = forward(check, image, std::nullopt, first_weight, algorithm, "first weight");
+  ConvReluArgs args = forward(check, result_of(first, image), std::nullopt, weight, algorithm);
+  args.first = &first;
+  return image.device < 0 && conv_relu_fuses(args);
 }
 
 // What a weight is packed by: it is the same for images of any size.
@@ -173,8 +208,10 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
 void bind_conv_relu(py::module_& module) {
   module.def("conv_relu", &conv_relu, py::arg("x"), py::arg("skip").none(true), py::arg("weight"), py::arg("bias"),
              py::arg("relu"), py::arg("algorithm"), py::arg("packed").none(true), py::arg("crop"), py::arg("y"),
-             py::arg("pooled").none(true), py::arg("allocate"), py::arg("stream"));
+             py::arg("pooled").none(true), py::arg("first").none(true), py::arg("allocate"), py::arg("stream"));
   module.def("conv_relu_fuses", &fuses, py::arg("x"), py::arg("skip").none(true), py::arg("weight"),
+             py::arg("algorithm"));
+  module.def("conv_relu_makes_first", &makes_first, py::arg("image"), py::arg("first_weight"), py::arg("weight"),
              py::arg("algorithm"));
   module.def("conv_relu_packed", &packed, py::arg("weight"));
   module.def("conv_relu_pack", &pack, py::arg("weight"), py::arg("packed"));

@@ -36,7 +36,7 @@ UNET_FAST_FUNCTION int64_t weights_floats(const ConvReluArgs& args) {
   return divide_up(args.out_channels, kLanes) * kLanes * kTaps * args.in_channels;
 }
 
-Layer make_layer(const ConvReluArgs& args) {
+Layer make_layer(const ConvReluArgs& args, const float* workspace) {
   const int64_t height = args.height - 2, width = args.width - 2, out_row = width * args.out_channels;
   Layer layer = {
       .height = height,
@@ -48,8 +48,8 @@ Layer make_layer(const ConvReluArgs& args) {
       .floor = args.relu ? 0 : -__builtin_inff(),
       .streams = args.out_channels % kLineFloats == 0 &&
                  streams_pay(args.y, args.images * height * out_row, sizeof(Vector) >= kLeastStream),
-      .weights = args.workspace,
-      .bias = args.workspace + weights_floats(args),
+      .weights = workspace,
+      .bias = workspace + weights_floats(args),
       .tap_offset = {},
   };
   for (int tap = 0; tap < kTaps; ++tap) {
@@ -58,24 +58,25 @@ Layer make_layer(const ConvReluArgs& args) {
   return layer;
 }
 
-void pack(const ConvReluArgs& args, const Layer& layer, float* weights, float* bias) {
+void pack(const ConvReluArgs& args, float* weights, float* bias) {
   const float* weight = static_cast<const float*>(args.weight);
-  const Pieces blocks(layer.vectors, kWidest);
+  const int64_t vectors = divide_up(args.out_channels, kLanes);
+  const Pieces blocks(vectors, kWidest);
   memset(weights, 0, weights_floats(args) * sizeof(float));
-  memset(bias, 0, layer.vectors * kLanes * sizeof(float));
+  memset(bias, 0, vectors * kLanes * sizeof(float));
   for (int64_t block = 0; block < blocks.pieces; ++block) {
     const int64_t first = blocks.begin(block) * kLanes, end = blocks.begin(block + 1) * kLanes;
     for (int64_t tap = 0; tap < kTaps; ++tap) {
       for (int64_t c = 0; c < args.in_channels; ++c, weights += end - first) {
         const float* from =
             weight + tap / 3 * args.weight_stride_y + tap % 3 * args.weight_stride_x + c * args.weight_stride_c;
-        for (int64_t o = first; o < smaller(end, layer.outputs); ++o) {
+        for (int64_t o = first; o < smaller(end, args.out_channels); ++o) {
           weights[o - first] = from[o * args.weight_stride_o];
         }
       }
     }
   }
-  if (args.bias) memcpy(bias, args.bias, layer.outputs * sizeof(float));
+  if (args.bias) memcpy(bias, args.bias, args.out_channels * sizeof(float));
 }
 
 // NaN stays NaN, as in rectify.
@@ -185,10 +186,25 @@ int64_t few_channels_workspace(const ConvReluArgs& args) {
   return weights_floats(args) + divide_up(args.out_channels, kLanes) * kLanes;
 }
 
+void few_channels_pack(const ConvReluArgs& args, float* workspace) {
+  pack(args, workspace, workspace + weights_floats(args));
+}
+
+void few_channels_window(const ConvReluArgs& args, const float* workspace, const FewChannelsWindow& window, float* to) {
+  Layer layer = make_layer(args, workspace);
+  layer.width = window.columns;
+  layer.streams = false;
+  const float* const image = static_cast<const float*>(args.x) + window.image * args.height * layer.in_row;
+  for (int64_t row = 0; row < window.rows; ++row) {
+    run_row(layer, args.in_channels, image + (window.y + row) * layer.in_row + window.x * args.in_channels,
+            to + row * window.columns * layer.outputs);
+  }
+}
+
 void few_channels(const ConvReluArgs& args, const Threads& threads) {
-  const Layer layer = make_layer(args);
+  const Layer layer = make_layer(args, args.workspace);
   const int64_t rows = args.images * layer.height;
-  pack(args, layer, args.workspace, args.workspace + weights_floats(args));
+  few_channels_pack(args, args.workspace);
   parallel_tasks(threads, divide_up(rows, kTaskRows), [&](int64_t task, int64_t) {
     for (int64_t row = task * kTaskRows; row < smaller((task + 1) * kTaskRows, rows); ++row) {
       const int64_t in = (row / layer.height * args.height + row % layer.height) * layer.in_row;

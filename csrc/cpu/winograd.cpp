@@ -9,6 +9,7 @@
 // Few tiles, whose V fits into a second-level cache: a task is one block of outputs, and makes the U that it uses.
 #include "cpu/winograd.h"
 
+#include "cpu/few_channels.h"
 #include "cpu/item_product.h"
 #include "cpu/split_product.h"
 #include "cpu/winograd_tiles.h"
@@ -177,21 +178,25 @@ struct Wide {
   int64_t tiles;               // of a task, at most
   int64_t v_floats, m_floats;  // of a worker: V, and M of a block
   int64_t scratch_floats;
-  int64_t group;  // blocks whose M exists at a time
-  Wide(const Problem& problem, int threads)
+  int64_t group;         // blocks whose M exists at a time
+  int64_t first_floats;  // for the layer before: its weights; of a worker, its result under a row of a task's tiles
+  int64_t x_floats;
+  Wide(const Problem& problem, const ConvReluArgs* first, int threads)
       : tiles(smaller(task_tiles(problem, threads), problem.tiles())),
         v_floats(kPoints * problem.v_plane(tiles)),
         m_floats(kPoints * problem.m_plane(tiles)),
-        scratch_floats(Products::scratch_floats(problem, tiles)) {
+        scratch_floats(Products::scratch_floats(problem, tiles)),
+        first_floats(first ? whole_lines(few_channels_workspace(*first)) : 0),
+        x_floats(first ? whole_lines(kTileIn * (kTileOut * tiles + 2) * first->out_channels) : 0) {
     // A small V stays in the second-level cache, and is read again for the next block, whose M takes the place of the
     // last one's. U would drive out a large V in between: it is read once, point by point, for all blocks; and so is
     // a V that has to be split.
     constexpr int64_t kCachedV = 160 << 10;  // floats
     group = v_floats <= kCachedV && !problem.split ? 1 : problem.blocks;
   }
-  int64_t worker_floats() const { return v_floats + group * m_floats + scratch_floats; }
+  int64_t worker_floats() const { return v_floats + group * m_floats + scratch_floats + x_floats; }
   int64_t floats(const Problem& problem, const float* packed, int threads) const {
-    return problem.own_u_floats(packed) + threads * worker_floats();
+    return problem.own_u_floats(packed) + first_floats + threads * worker_floats();
   }
 };
 
@@ -212,17 +217,47 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
   }
 }
 
-void run_wide(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
-  const Wide plan(problem, threads.count);
-  float* const own_u = workspace;
-  workspace += problem.own_u_floats(packed);
-  const float* const u = packed ? packed : own_u;
+// V of tiles [begin, begin + tiles) where x is the result of the layer before: it is made for a row of tiles at a time,
+// and the rows of tiles share two of their six rows of pixels, which are made twice.
+void transform_first_layer(const Problem& problem, const ConvReluArgs& first, const float* weights, int64_t begin,
+                           int64_t tiles, float* x, float* v) {
+  const TileGrid& grid = problem.in[0].grid;
+  for (int64_t t = 0; t < tiles;) {
+    const int64_t tile = begin + t, column = tile % grid.columns, line = tile / grid.columns;
+    const int64_t run = smaller(tiles - t, grid.columns - column);
+    TiledImages part[2] = {problem.in[0], problem.in[1]};
+    FewChannelsWindow window = {
+        .image = line / grid.rows, .y = line % grid.rows * kTileOut, .x = column * kTileOut, .rows = 0, .columns = 0};
+    window.rows = smaller(kTileIn, part[0].height - window.y);
+    window.columns = smaller(kTileOut * run + 2, part[0].width - window.x);
+    few_channels_window(first, weights, window, x);
+    part[0].row_stride = window.columns * part[0].channels;
+    part[0].image_stride = 0;
+    part[0].data = x - window.y * part[0].row_stride - window.x * part[0].channels;  // of pixel (0, 0)
+    for (const int64_t end = t + run; t < end; ++t) {
+      transform_input_tile(part, begin + t, v + t * kPanel, problem.v_plane(tiles), tiles * kPanel);
+    }
+  }
+}
+
+void run_wide(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
+  const Wide plan(problem, args.first, threads.count);
+  float* const own_u = args.workspace;
+  float* const first_weights = own_u + problem.own_u_floats(args.packed);
+  float* const workspace = first_weights + plan.first_floats;
+  const float* const u = args.packed ? args.packed : own_u;
+  if (args.first) few_channels_pack(*args.first, first_weights);
   const Pieces tasks(problem.tiles(), plan.tiles);
   const auto run_task = [&](int64_t task, int64_t worker) {
     float* const v = workspace + worker * plan.worker_floats();
     float* const m = v + plan.v_floats;
     const int64_t first = tasks.begin(task), tiles = tasks.begin(task + 1) - first;
-    for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
+    if (args.first) {
+      float* const x = v + plan.worker_floats() - plan.x_floats;
+      transform_first_layer(problem, *args.first, first_weights, first, tiles, x, v);
+    } else {
+      for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
+    }
     for (int64_t begin = 0; begin < problem.blocks; begin += plan.group) {
       const int64_t end = smaller(begin + plan.group, problem.blocks);
       multiply_group(problem, plan, begin, end, tiles, v, u, m);
@@ -234,7 +269,7 @@ void run_wide(const Problem& problem, const float* packed, float* workspace, con
     }
     finish_streams();
   };
-  parallel_phases(threads, problem.make_u(own_u, packed), Phase{tasks.pieces, run_task});
+  parallel_phases(threads, problem.make_u(own_u, args.packed), Phase{tasks.pieces, run_task});
 }
 
 // ---- deep
@@ -261,9 +296,10 @@ struct Deep {
   }
 };
 
-void run_deep(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
+void run_deep(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
   const Deep plan(problem, threads.count);
-  float* const own_u = workspace;
+  const float* const packed = args.packed;
+  float* const own_u = args.workspace;
   float *const v = own_u + problem.own_u_floats(packed), *const m = v + plan.v_floats;
   float* const scratch = m + problem.blocks * plan.m_floats;
   const float* const u = packed ? packed : own_u;
@@ -314,10 +350,11 @@ struct FewTiles {
   }
 };
 
-void run_few_tiles(const Problem& problem, const float* packed, float* workspace, const Threads& threads) {
+void run_few_tiles(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
   const FewTiles plan(problem);
   const int64_t tiles = problem.tiles();
-  float* const v = workspace;
+  const float* const packed = args.packed;
+  float* const v = args.workspace;
   const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(0, t, tiles, v); };
   const auto run_block = [&](int64_t b, int64_t worker) {
     float* const own_u = v + plan.v_floats + worker * plan.worker_floats();
@@ -350,16 +387,16 @@ void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threa
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
   const FewTiles few_tiles(problem);
-  if (few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
+  if (!args.first && few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
   if (path == ConvPath::deep) return Deep(problem, threads).floats(problem, args.packed, threads);
-  return Wide(problem, threads).floats(problem, args.packed, threads);
+  return Wide(problem, args.first, threads).floats(problem, args.packed, threads);
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  const bool few_tiles = FewTiles(problem).suit(problem, threads.count);
+  const bool few_tiles = !args.first && FewTiles(problem).suit(problem, threads.count);
   const auto run = few_tiles ? run_few_tiles : path == ConvPath::deep ? run_deep : run_wide;
-  run(problem, args.packed, args.workspace, threads);
+  run(problem, args, threads);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -1,4 +1,5 @@
 // The one place that chooses how a convolution is computed on the CPU.
+#include "cpu/few_channels.h"
 #include "cpu/split_product.h"
 #include "cpu/winograd.h"
 #include "cpu/winograd_tiles.h"
@@ -21,7 +22,7 @@ Shape shape_of(const ConvReluArgs& args) {
           .out_width = args.width + 2 * args.padding - 2,
           .in_channels = args.in_channels + args.skip.channels,
           .out_channels = args.out_channels,
-          .fused = args.skip.data || args.pooled || args.crop || args.y_rest};
+          .fused = args.skip.data || args.pooled || args.crop || args.y_rest || args.first};
 }
 
 // Whether the layer is one for Winograd's algorithm, whatever the size of its image.
@@ -58,7 +59,8 @@ bool splits_products(int64_t channels, int64_t outputs) {
 
 bool conv_fuses(const ConvReluArgs& args) {
   const bool panels_are_whole = !args.skip.data || args.in_channels % kPanel == 0;
-  return suits(shape_of(args)) && panels_are_whole;
+  const bool makes_first = !args.first || (takes_few_channels(*args.first) && conv_path(args) == ConvPath::wide);
+  return suits(shape_of(args)) && panels_are_whole && makes_first;
 }
 
 ConvPath conv_path(const ConvReluWeightGradArgs& args) {

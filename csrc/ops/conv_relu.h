@@ -49,9 +49,13 @@ struct ConvReluArgs {
   void* y_rest = nullptr;         // [N, H', W', O - y_channels] dense or null: outputs from y_channels on
   int64_t y_channels = 0;         // outputs that go to y where there is y_rest
   const float* packed = nullptr;  // what conv_relu_pack made of the weight, or null
+
+  // Null, or a layer of few channels whose y is x here: it is computed on the way, part by part, and x is not read. Of
+  // its fields y, workspace and those from skip on are not used.
+  const ConvReluArgs* first = nullptr;
 };
 
-// Whether the CPU has these shapes, with skip, crop, pooled or y_rest, in one pass.
+// Whether the CPU has these shapes, with skip, crop, pooled, y_rest or first, in one pass.
 bool conv_relu_fuses(const ConvReluArgs& args);
 
 // The weight as conv_relu_cpu wants it, for many calls with one weight: transformed by Winograd's algorithm. 0 floats

@@ -186,6 +186,57 @@ void fused(const Shape& shape, int64_t skip_channels, int64_t crop) {
   });
 }
 
+// A layer of few channels that is made on the way: the same bits as one that is stored.
+void on_the_way(const Shape& shape, int64_t between) {
+  Random random;
+  const int64_t c = shape.channels, o = shape.out_channels, height = shape.height - 2, width = shape.width - 2;
+  const Buffer<float> image = random_values(shape.images * shape.height * shape.width * c, random);
+  const Buffer<float> first_weight = random_values(9 * c * between, random), first_bias = random_values(between, random);
+  const Buffer<float> weight = random_values(9 * between * o, random), bias = random_values(o, random);
+  const auto layer = [&](const float* x, int64_t channels, int64_t h, int64_t w, int64_t outputs, const float* weights,
+                         const float* biases) {
+    return ConvReluArgs{
+        .x = x,
+        .gate = nullptr,
+        .dtype = DType::float32,
+        .images = shape.images,
+        .height = h,
+        .width = w,
+        .in_channels = channels,
+        .out_channels = outputs,
+        .padding = 0,
+        .weight = weights,
+        .weight_stride_o = 9 * channels,
+        .weight_stride_c = 9,
+        .weight_stride_y = 3,
+        .weight_stride_x = 1,
+        .bias = biases,
+        .relu = true,
+        .y = nullptr,
+        .workspace = nullptr,
+        .algorithm = ConvAlgorithm::automatic,
+    };
+  };
+  on_every_cpu(conv_relu_cpu, [&](const Device<ConvReluArgs>& device) {
+    const auto run = [&](ConvReluArgs args) {
+      Buffer<float> y(args.images * (args.height - 2) * (args.width - 2) * args.out_channels);
+      Buffer<float> workspace(conv_relu_cpu_workspace(args, device.threads));
+      args.y = y.data(), args.workspace = workspace.data();
+      device.run(args);
+      return y;
+    };
+    const ConvReluArgs first =
+        layer(image.data(), c, shape.height, shape.width, between, first_weight.data(), first_bias.data());
+    const Buffer<float> x = run(first);
+    ConvReluArgs second = layer(x.data(), between, height, width, o, weight.data(), bias.data());
+    const Buffer<float> expected = run(second);
+    second.x = nullptr, second.first = &first;
+    const std::string name = device.name + ", on the way, " + name_of(shape);
+    check(conv_relu_fuses(second), name + " is refused");
+    check(run(second) == expected, name);
+  });
+}
+
 }  // namespace
 }  // namespace unet_fast::test
 
@@ -205,5 +256,7 @@ int main() {
   fused({2, 16, 20, 10, 12}, 5, 1);
   fused({1, 32, 40, 12, 8}, 33, 2);
   fused({1, 16, 272, 8, 10}, 256, 0);
+  on_the_way({2, 1, 16, 14, 12}, 16);
+  on_the_way({1, 3, 40, 23, 190}, 33);
   return report();
 }

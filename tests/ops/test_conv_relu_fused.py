@@ -215,3 +215,46 @@ def test_errors():
         ops.conv_relu_pool(x, weight[:, :16], bias, crop=2)
     with pytest.raises(ValueError, match="conv_relu_pack: weight: wanted shape"):
         ops.pack_conv_relu(torch.zeros(16, 3, 3))
+
+
+# (N, C, O of the first, O, H, W, crop): rows of tiles that a task takes whole or in part, thin and wide, C of every kind.
+FIRSTS = [
+    (1, 1, 16, 16, 12, 14, 0),
+    (2, 3, 20, 33, 18, 100, 1),
+    (1, 4, 64, 64, 44, 32, 2),
+    (1, 2, 6, 8, 12, 10, 0),
+    (1, 5, 16, 16, 12, 10, 1),
+]
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("shape", FIRSTS)
+def test_first_layer_on_the_way(device, generator, shape, dtype):
+    n, c, between, o, h, w, crop = shape
+    image = random_tensor((n, c, h, w), generator, device, dtype)
+    first = (random_tensor((between, c, 3, 3), generator, device, dtype) * (2 / (9 * c)) ** 0.5,
+             random_tensor((between,), generator, device, dtype))  # fmt: skip
+    _, weight, bias = pool_layer((n, between, o, 3, 3, 0), generator, device, dtype)
+    skip, pooled = ops.conv_relu_pool(image, weight, bias, crop, first=first)
+    expected, expected_pooled = reference.conv_relu_pool(*double(image, weight, bias), crop, first=double(*first))
+    assert relative_l2(skip, expected) <= 2 * BOUND[dtype]
+    assert relative_l2(pooled, expected_pooled) <= 2 * BOUND[dtype]
+    packed = ops.pack_conv_relu(weight) if dtype == torch.float32 and device.type == "cpu" else None
+    assert torch.equal(ops.conv_relu_pool(image, weight, bias, crop, packed=packed, first=first)[0], skip)
+    with_gradient, _ = ops.conv_relu_pool(image, weight.requires_grad_(), bias, crop, first=first)
+    assert relative_l2(with_gradient, skip) <= 2 * BOUND[dtype]
+    with_gradient.sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ((torch.zeros(16, 2, 3, 3), torch.zeros(16)), r"first weight: wanted shape \[O, 1, 3, 3\]"),
+        ((torch.zeros(8, 1, 3, 3), torch.zeros(8)), r"weight: wanted shape \[O, 8, 3, 3\]"),
+        ((torch.zeros(16, 1, 3, 3), torch.zeros(8)), r"bias: wanted shape \[16\]"),
+    ],
+)
+def test_first_layer_errors(first, message):
+    with pytest.raises(ValueError, match=message):
+        ops.conv_relu_pool(torch.zeros(1, 1, 12, 12), torch.zeros(16, 16, 3, 3), torch.zeros(16), first=first)

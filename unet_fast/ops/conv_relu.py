@@ -60,6 +60,7 @@ def conv_relu_pool(
     *,
     algorithm: str = "auto",
     packed: Tensor | None = None,
+    first: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolve as `conv_relu` does, and take both ways on: the skip, cropped, and the maximum of every 2x2 pixels.
 
@@ -73,6 +74,9 @@ def conv_relu_pool(
         crop: pixels along each edge that the skip leaves out; default 0.
         algorithm: as for `conv_relu`.
         packed: as for `conv_relu`.
+        first: weight and bias of a `conv_relu` before this one, or None (default): x is then the input of that one.
+            Without gradients on the CPU, the result for an image of 1 to 4 channels is never stored but made on the way, part by part;
+            elsewhere it is computed first.
 
     Returns:
         The skip [N, O, H - 2 - 2 crop, W - 2 - 2 crop], a window of channels_last memory, and the pooled
@@ -82,9 +86,11 @@ def conv_relu_pool(
         ValueError: an argument has the wrong shape or device, crop leaves nothing, or the algorithm is unknown.
         TypeError: an argument has the wrong dtype.
     """
-    if _wants_gradient(x, None, weight, bias):
+    if _wants_gradient(x, None, weight, bias, *(first or ())):
+        x = x if first is None else conv_relu(x, *first, algorithm=algorithm)
         return _ConvReluPool.apply(x, weight, bias, crop, algorithm)  # type: ignore[no-any-return,no-untyped-call]
-    return torch.ops.unet_fast.conv_relu_pool(x, weight, bias, crop, algorithm, packed)  # type: ignore[no-any-return]
+    arguments = (x, weight, bias, crop, algorithm, packed, *(first or ()))
+    return torch.ops.unet_fast.conv_relu_pool(*arguments)  # type: ignore[no-any-return]
 
 
 def pack_conv_relu(weight: Tensor) -> Tensor | None:
@@ -198,7 +204,7 @@ def _conv_relu(
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
     weight, bias = _innermost(weight, 0), bias.contiguous()
-    _C.conv_relu(x, skip, weight, bias, relu, algorithm, packed, 0, y, None, scratch(x), stream(x))
+    _C.conv_relu(x, skip, weight, bias, relu, algorithm, packed, 0, y, None, None, scratch(x), stream(x))
     return y
 
 
@@ -210,38 +216,59 @@ register(
 )
 
 
-def _check_pool(x: Tensor, weight: Tensor, crop: int) -> None:
-    _, _, height, width = _size(x, weight)
-    if height % 2 or width % 2:
+def _pooled_size(x: Tensor, weight: Tensor, crop: int, first: bool) -> tuple[int, int, int, int]:
+    """Return the size of what conv_relu_pool pools; `first` is whether there is a layer before."""
+    n, channels, height, width = _size(x, weight, 1 if first else 0)
+    if height % 2 or width % 2 or height < 1 or width < 1:
         raise ValueError(f"conv_relu_pool: x: wanted even height and width, got {list(x.shape)}")
     if not 0 <= 2 * crop < min(height, width):
         raise ValueError(f"conv_relu_pool: crop: wanted 0 to {(min(height, width) - 1) // 2}, got {crop}")
+    return n, channels, height, width
 
 
-def _empty_pool(x: Tensor, weight: Tensor, bias: Tensor, crop: int, *_: object) -> tuple[Tensor, Tensor]:
-    _check_pool(x, weight, crop)
-    n, channels, height, width = _size(x, weight)
-    skip = empty(x, _size(x, weight, crop), torch.channels_last)
+def _empty_pool(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    crop: int,
+    algorithm: str = "auto",
+    packed: Tensor | None = None,
+    first_weight: Tensor | None = None,
+    first_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    n, channels, height, width = _pooled_size(x, weight, crop, first_weight is not None)
+    skip = empty(x, (n, channels, height - 2 * crop, width - 2 * crop), torch.channels_last)
     return skip, empty(x, (n, channels, height // 2, width // 2), torch.channels_last)
 
 
 def _conv_relu_pool(
-    x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str = "auto", packed: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    crop: int,
+    algorithm: str = "auto",
+    packed: Tensor | None = None,
+    first_weight: Tensor | None = None,
+    first_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = _channels_last(x)
-    if not _C.conv_relu_fuses(x, None, weight, algorithm):
-        _check_pool(x, weight, crop)
+    first = None if first_weight is None or first_bias is None else (first_weight, first_bias.contiguous())
+    if first and not _C.conv_relu_makes_first(x, first[0], weight, algorithm):
+        x, first = _conv_relu(x, *first, True, algorithm), None
+    if not first and not _C.conv_relu_fuses(x, None, weight, algorithm):
+        _pooled_size(x, weight, crop, False)
         y = _conv_relu(x, weight, bias, True, algorithm)
         pooled: Tensor = torch.ops.unet_fast.max_pool(y)
         return (_channels_last(_cropped(y, crop)) if crop else y), pooled
-    skip, pooled = _empty_pool(x, weight, bias, crop)
-    _C.conv_relu(x, None, weight, bias.contiguous(), True, algorithm, packed, crop, skip, pooled, scratch(x), stream(x))
+    skip, pooled = _empty_pool(x, weight, bias, crop, algorithm, packed, *(first or ()))
+    bias = bias.contiguous()
+    _C.conv_relu(x, None, weight, bias, True, algorithm, packed, crop, skip, pooled, first, scratch(x), stream(x))
     return skip, pooled
 
 
 register(
-    "conv_relu_pool(Tensor x, Tensor weight, Tensor bias, int crop, str algorithm='auto', Tensor? packed=None)"
-    " -> (Tensor, Tensor)",
+    "conv_relu_pool(Tensor x, Tensor weight, Tensor bias, int crop, str algorithm='auto', Tensor? packed=None,"
+    " Tensor? first_weight=None, Tensor? first_bias=None) -> (Tensor, Tensor)",
     _conv_relu_pool,
     _empty_pool,
 )

@@ -24,8 +24,15 @@ def conv_relu(
 
 
 def conv_relu_pool(
-    x: Tensor, weight: Tensor, bias: Tensor, crop: int = 0, *, algorithm: str = "auto", packed: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    crop: int = 0,
+    *,
+    algorithm: str = "auto",
+    packed: Tensor | None = None,
+    first: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolve, and return the result cropped, and pooled; see `unet_fast.ops.conv_relu_pool`."""
-    y = conv_relu(x, weight, bias)
+    y = conv_relu(x if first is None else conv_relu(x, *first), weight, bias)
     return y[..., crop : y.shape[-2] - crop, crop : y.shape[-1] - crop], F.max_pool2d(y, 2)
