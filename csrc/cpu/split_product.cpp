@@ -86,8 +86,8 @@ void multiply(const Operands& operands) {
     multiply_and_prefetch();
     load_a<kRows>(a_low, second);
     multiply_and_prefetch();
-    a += kParts * a_part;
-    b += kParts * b_part;
+    a += kSplitParts * a_part;
+    b += kSplitParts * b_part;
   }
   constexpr int64_t kItem = kColumns * kPanel;  // floats
   float* const sum = operands.sum;
@@ -124,7 +124,7 @@ void SplitProduct::run(int vectors, const float* right, const float* next, float
                        .right = right,
                        .panels = panels_,
                        .next = next,
-                       .next_lines = divide_up(kParts * kTileRows * vectors, kProducts * divide_up(blocks_, 2))};
+                       .next_lines = divide_up(kSplitParts * kTileRows * vectors, kProducts * divide_up(blocks_, 2))};
   const auto first_item = [&](int64_t block) { return smaller(block * rows_, items_ - rows_); };
   for (int64_t block = 0; block < blocks_; block += 2) {
     const bool two = block + 1 < blocks_;
@@ -148,10 +148,22 @@ void SplitProduct::run(int, const float*, const float*, float*) const {}
 
 #endif
 
+void SplitProduct::split_right(const float* right, int64_t panels, int vectors, float* to) {
+  const int64_t row = vectors * kPanel, part = kPanel * row;
+  for (int64_t panel = 0; panel < panels; ++panel, right += 2 * part, to += kSplitParts * part) {
+    for (int64_t c = 0; c < kPanel; ++c) {
+      for (int v = 0; v < vectors; ++v) {
+        const float* const a = right + c * row + v * kPanel;
+        store_parts(to + (v * kPanel + c) * kPanel, part, load(a), load(a + part));
+      }
+    }
+  }
+}
+
 void SplitProduct::split_left(const float* left, int64_t channels) const {
   const int64_t panel = items_ * kPanel;  // floats
   for (int64_t c = 0; c < channels; c += 2 * kPanel, left += 2 * panel) {
-    float* const lines = scratch_ + c / (2 * kPanel) * kParts * panel;
+    float* const lines = scratch_ + c / (2 * kPanel) * kSplitParts * panel;
     const bool pairs = c + kPanel < channels;
     for (int64_t i = 0; i < panel; i += kPanel) {
       store_parts(lines + i, panel, load(left + i), pairs ? load(left + panel + i) : Vector{});

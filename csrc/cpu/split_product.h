@@ -24,7 +24,7 @@ constexpr bool kSplitProducts = true;
 constexpr bool kSplitProducts = false;
 #endif
 
-constexpr int64_t kParts = 3;
+constexpr int64_t kSplitParts = 3;
 
 typedef uint32_t Bits __attribute__((vector_size(sizeof(Vector))));
 
@@ -51,13 +51,17 @@ UNET_FAST_FUNCTION void store_parts(float* lines, int64_t part, Vector a, Vector
 class SplitProduct {
  public:
   // Floats of scratch memory for `items` rows of `panels` x 32 channels.
-  static int64_t scratch_floats(int64_t items, int64_t panels) { return kParts * panels * items * kPanel; }
+  static int64_t scratch_floats(int64_t items, int64_t panels) { return kSplitParts * panels * items * kPanel; }
 
   // Sets the unit up for products of so many items (0: not at all) on this thread, as long as the object lives. Nothing
   // else may set it up meanwhile.
   SplitProduct(int64_t items, int64_t panels, float* scratch);
   ~SplitProduct();
   SplitProduct(const SplitProduct&) = delete;
+
+  // The right matrix, from panels of 32 channels [32][vectors * 16] to panels as they are kept.
+  static int64_t right_floats(int64_t panels, int vectors) { return kSplitParts * panels * kPanel * vectors * kPanel; }
+  static void split_right(const float* right, int64_t panels, int vectors, float* to);
 
   // The left matrix: [channels / 16, rounded up][items][16], dense.
   void split_left(const float* left, int64_t channels) const;

@@ -2,20 +2,27 @@
 //
 //   V   [K / 16 panels][pixels][16]        K: C forward, (a, b, o) for the gradient of x
 //   U   [blocks of outputs][K][lanes]      the weight, packed by all threads before
+//
+// or, for a SplitProduct, U and then V in its parts, and the sums of a block on their way to memory.
 #include "cpu/up_conv_panels.h"
 
 #include "cpu/item_product.h"
+#include "cpu/split_product.h"
 #include "cpu/transpose.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
+
+constexpr int64_t kLeastSplitDepth = 64;  // below, splitting takes longer than it saves
 
 struct Plan {
   int64_t depth;                // K
   int64_t parts, part_outputs;  // outputs come in parts that lie apart in memory
   int64_t rows, width;          // of pixels of x, through all images
   int64_t task_rows;
+  bool split;  // the products are SplitProducts
   int64_t u_floats, v_floats;
+  int64_t split_u_floats, scratch_floats;  // U in parts; of a worker: V in parts, and the sums of a block
 
   Plan(const UpConvShape& shape, bool forward)
       : depth(forward ? shape.in_channels : kParts * shape.out_channels),
@@ -26,16 +33,50 @@ struct Plan {
     constexpr int64_t kMostFloats = 96 << 10, kMostPixels = 200;  // of V: it shares the second-level cache with U
     const int64_t pixels = smaller(kMostPixels, kMostFloats / depth);
     task_rows = larger(1, smaller(rows, pixels / width));
+    split = kSplitProducts && depth % (2 * kPanel) == 0 && depth >= kLeastSplitDepth;
     u_floats = parts * part_blocks() * depth * kMaxLanes;
     v_floats = task_rows * width * depth;
+    split_u_floats = split ? blocks() * split_block() : 0;
+    scratch_floats = split ? task_rows * width * kMaxLanes +
+                                 SplitProduct::scratch_floats(task_rows * width, depth / (2 * kPanel))
+                           : 0;
   }
+  int64_t floats(int threads) const { return u_floats + split_u_floats + threads * (v_floats + scratch_floats); }
 
   int64_t part_blocks() const { return LaneBlock::blocks(part_outputs); }
   int64_t blocks() const { return parts * part_blocks(); }
   int64_t panels() const { return depth / kPanel; }
   LaneBlock lane_block(int64_t block) const { return LaneBlock(block % part_blocks(), part_outputs); }
   const float* u_of(const float* u, int64_t block) const { return u + block * depth * kMaxLanes; }
+  int64_t split_panels() const { return depth / (2 * kPanel); }
+  int64_t split_block() const { return SplitProduct::right_floats(split_panels(), kMaxVectors); }
 };
+
+// The products of a task whose V is gathered; behind it lie the sums of a block and the scratch memory.
+template <class Place>
+void run_split(const Plan& plan, const float* bias, int64_t pixel_stride, bool streams, const float* split_u, float* v,
+               int64_t rows, const Place& place) {
+  const int64_t pixels = rows * plan.width;
+  float* const sums = v + plan.v_floats;
+  const SplitProduct product(pixels, plan.split_panels(), sums + plan.task_rows * plan.width * kMaxLanes);
+  product.split_left(v, plan.depth);
+  for (int64_t b = 0; b < plan.blocks(); ++b) {
+    const LaneBlock block = plan.lane_block(b);
+    product.run(block.vectors, split_u + b * plan.split_block(),
+                split_u + (b + 1) % plan.blocks() * plan.split_block(), sums);
+    const float* sum = sums;
+    for (int64_t row = 0; row < rows; ++row) {
+      float* to = place(row, b, block);
+      for (int64_t pixel = 0; pixel < plan.width; ++pixel, to += pixel_stride) {
+        for (int64_t lane = 0; lane < block.lanes(); lane += kLanes, sum += kLanes) {
+          const Vector result = load(sum) + (bias ? load(bias + block.first + lane) : Vector{});
+          streams ? stream(to + lane, result) : store(to + lane, result);
+        }
+      }
+    }
+  }
+  finish_streams();
+}
 
 // pack(u): the phase that makes U.
 // gather(row, to, panel): copies the K values of a row's pixels, value k to to[k / 16 * panel + pixel * 16 + k % 16].
@@ -43,12 +84,21 @@ struct Plan {
 template <class Pack, class Gather, class Place>
 void run(const Plan& plan, const float* bias, int64_t pixel_stride, bool streams, float* workspace,
          const Threads& threads, const Pack& pack, const Gather& gather, const Place& place) {
-  float* const u = workspace;
+  float *const u = workspace, *const split_u = u + plan.u_floats;
+  const auto split_block = [&](int64_t b, int64_t) {
+    SplitProduct::split_right(plan.u_of(u, b), plan.split_panels(), plan.lane_block(b).vectors,
+                              split_u + b * plan.split_block());
+  };
   const Pieces tasks(plan.rows, plan.task_rows);
   const auto run_task = [&](int64_t task, int64_t worker) {
-    float* const v = workspace + plan.u_floats + worker * plan.v_floats;
+    float* const v = split_u + plan.split_u_floats + worker * (plan.v_floats + plan.scratch_floats);
     const int64_t begin = tasks.begin(task), rows = tasks.begin(task + 1) - begin, panel = rows * plan.width * kPanel;
     for (int64_t row = 0; row < rows; ++row) gather(begin + row, v + row * plan.width * kPanel, panel);
+    if (plan.split) {
+      run_split(plan, bias, pixel_stride, streams, split_u, v, rows,
+                [&](int64_t row, int64_t b, const LaneBlock& block) { return place(begin + row, b, block); });
+      return;
+    }
     for (int64_t b = 0; b < plan.blocks(); ++b) {
       const LaneBlock block = plan.lane_block(b);
       const ItemProduct product(Use::panels, block.vectors, plan.width);
@@ -72,7 +122,7 @@ void run(const Plan& plan, const float* bias, int64_t pixel_stride, bool streams
     }
     finish_streams();
   };
-  parallel_phases(threads, pack(u), Phase{tasks.pieces, run_task});
+  parallel_phases(threads, pack(u), Phase{plan.split ? plan.blocks() : 0, split_block}, Phase{tasks.pieces, run_task});
 }
 
 }  // namespace
@@ -83,7 +133,7 @@ bool takes_panels(const UpConvShape& shape) {
 
 int64_t up_conv_panels_workspace(const UpConvShape& shape, int threads) {
   const Plan forward(shape, true), data_grad(shape, false);
-  return larger(forward.u_floats + threads * forward.v_floats, data_grad.u_floats + threads * data_grad.v_floats);
+  return larger(forward.floats(threads), data_grad.floats(threads));
 }
 
 void up_conv_panels(const UpConvArgs& args, const Threads& threads) {

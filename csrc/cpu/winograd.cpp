@@ -75,7 +75,7 @@ struct Problem {
   int64_t v_plane(int64_t tiles) const { return plane_floats(tiles * channels); }
   static int64_t m_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
   int64_t unit_channels() const { return split ? 2 * kPanel : kPanel; }
-  int64_t unit_rows() const { return split ? kParts * kPanel : kPanel; }  // of as many floats as there are lanes
+  int64_t unit_rows() const { return split ? kSplitParts * kPanel : kPanel; }  // of as many floats as there are lanes
   int64_t u_plane() const { return plane_floats(units * unit_rows() * kMaxLanes); }
   int64_t u_block() const { return kPoints * u_plane(); }
   int64_t u_floats() const { return blocks * u_block(); }
