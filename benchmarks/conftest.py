@@ -19,10 +19,18 @@ from typing import Any
 import pytest
 import torch
 
+import unet_fast
+from benchmarks.report import OURS, grouped, row_of, table
+from unet_fast.ops import build_info
+
 torch.set_num_threads(min(2, torch.get_num_threads()))  # torch counts the cores that this process may use
 # Like with like: cuDNN would compute float32 convolutions in TF32.
 torch.backends.cudnn.allow_tf32 = False
-OURS = "unet_fast"
+
+
+def pytest_addoption(parser: Any) -> None:
+    """Add --full."""
+    parser.addoption("--full", action="store_true", help="time the largest sizes, too (many minutes)")
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -31,6 +39,11 @@ def _seconds(call: Callable[[], Any]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def _spread(rounds: list[float]) -> list[float]:
+    """Return the least and the greatest of the timed rounds, seconds."""
+    return [min(rounds), max(rounds)]
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -48,6 +61,21 @@ def quick(benchmark: Any) -> bool:
     return bool(benchmark.disabled)
 
 
+@pytest.fixture
+def within(request: pytest.FixtureRequest, quick: bool) -> Callable[[float, float], None]:
+    """Return within(size, most): skip the test where its size is beyond `most` and --full is not given.
+
+    Where nothing is timed, a quarter of `most` is the limit.
+    """
+
+    def check(size: float, most: float) -> None:
+        limit = most / 4 if quick else float("inf") if request.config.getoption("--full") else most
+        if size > limit:
+            pytest.skip(f"{size:g} only with --full" if not quick else f"{size:g} takes too long for a check")
+
+    return check
+
+
 @pytest.fixture(scope="session")
 def best_gemm() -> float:
     """The best rate of PyTorch's float32 matrix product over a few sizes, 10^9 operations per second.
@@ -63,6 +91,13 @@ def best_gemm() -> float:
     return max(rates)
 
 
+@pytest.fixture(scope="session")
+def best_copy() -> float:
+    """The best rate of copying memory with these threads, 10^9 bytes read and written per second."""
+    source, target = torch.zeros(1 << 26), torch.zeros(1 << 26)  # 256 MB: beyond the caches
+    return max(2e-9 * 4 * source.numel() / _seconds(lambda: target.copy_(source)) for _ in range(5))
+
+
 @pytest.fixture
 def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return compare(rivals, group=..., verify=..., gflop=..., gbyte=..., rounds=...)."""
@@ -75,6 +110,7 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         gflop: float | None = None,
         gbyte: float | None = None,
         rounds: int = 9,
+        size: tuple[str, float] | None = None,
     ) -> None:
         """Time rivals[OURS] against the others.
 
@@ -85,6 +121,7 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             gflop: work of one call, 10^9 floating-point operations.
             gbyte: bytes that one call must move at least, 10^9.
             rounds: timed rounds after one warm-up.
+            size: what a scaling benchmark varies, and its value: ("side", 512).
         """
         ours = rivals[OURS]
         others = {name: call for name, call in rivals.items() if name != OURS}
@@ -107,59 +144,44 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         on_cpu = torch.get_default_device().type == "cpu"
         benchmark.extra_info |= {
             "seconds": seconds,
-            "rounds": {name: values[1:] for name, values in times.items()},  # those of ours are in the benchmark itself
+            "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v[1:]) for k, v in times.items()},
             "threads": torch.get_num_threads(),
-            "ratio": min([seconds[name] for name in others], default=median) / median,
+            "size": size,
             "gflops": None if gflop is None else gflop / median,
             "gbytes_per_s": None if gbyte is None else gbyte / median,
             "best_gemm_gflops": request.getfixturevalue("best_gemm") if gflop is not None and on_cpu else None,
+            "copy_gbytes_per_s": request.getfixturevalue("best_copy") if gbyte is not None and on_cpu else None,
         }
 
     return run
 
 
-def _others(values: dict[str, float], form: Callable[[float], str]) -> str:
-    return "; ".join(f"{name} {form(value)}" for name, value in values.items() if name != OURS)
-
-
-def _timed_rows(benches: list[Any]) -> Iterator[str]:
-    """Medians, the best rival's time over ours, the rate of ours, and its share of what matrix products reach.
-
-    Rates count the work as it is written; an algorithm that needs less of it may reach more than 100 %.
-    """
-    yield f"| benchmark | {OURS}, ms | others, ms | best other / {OURS} | rate | share of best GEMM |"
-    yield "|---|--:|---|--:|--:|--:|"
-    for bench in benches:
-        info = bench.extra_info
-        rates = [f"{info['gflops']:.0f} GFLOP/s"] if info["gflops"] else []
-        rates += [f"{info['gbytes_per_s']:.1f} GB/s"] if info["gbytes_per_s"] else []
-        peak = info["best_gemm_gflops"]
-        share = f"{100 * info['gflops'] / peak:.0f} %" if peak else ""
-        ours = f"{1e3 * info['seconds'][OURS]:.2f}"
-        others = _others(info["seconds"], lambda value: f"{1e3 * value:.2f}")
-        name = bench.name.removeprefix("test_")
-        yield f"| {name} | {ours} | {others} | {info['ratio']:.2f} | {' '.join(rates)} | {share} |"
-
-
-def _memory_rows(benches: list[Any]) -> Iterator[str]:
-    yield f"| peak memory | {OURS}, MB | others, MB | {OURS} / others |"
-    yield "|---|--:|---|---|"
-    for bench in benches:
-        values = bench.extra_info["megabytes"]
-        ours = values[OURS]
-        others, ratios = _others(values, lambda v: f"{v:.0f}"), _others(values, lambda v, ours=ours: f"{ours / v:.2f}")
-        yield f"| {bench.name.removeprefix('test_')} | {ours:.0f} | {others} | {ratios} |"
+def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    """Keep of a run what the report needs: the rows, and what they were measured on."""
+    machine = output_json.pop("machine_info")
+    cpu, cores = machine["cpu"].get("brand_raw", machine["machine"]), machine["cpu"].get("count", "?")
+    build, python = build_info(), machine["python_version"].partition(".final")[0]
+    output_json.pop("commit_info", None)
+    output_json["machine"] = {
+        "date": output_json.pop("datetime")[:10],
+        "CPU": f"{cpu}, {cores} cores, {build.instruction_set}",
+        "threads": str(torch.get_num_threads()),
+        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "versions": f"unet_fast {unet_fast.__version__}, torch {torch.__version__}, Python {python}",
+        "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
+        "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+    }
+    keys = ("group", "name", "extra_info")
+    output_json["benchmarks"] = [{key: bench[key] for key in keys} for bench in output_json["benchmarks"]]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     """Print a Markdown table of the medians, and one of the memory."""
     benches = getattr(getattr(config, "_benchmarksession", None), "benchmarks", [])
-    for key, rows in (("seconds", _timed_rows), ("megabytes", _memory_rows)):
-        chosen = [bench for bench in benches if key in bench.extra_info]
-        if not chosen:
-            continue
-        peaks = {bench.extra_info["best_gemm_gflops"] for bench in chosen if bench.extra_info.get("best_gemm_gflops")}
-        limit = "".join(f", best GEMM {peak:.0f} GFLOP/s" for peak in peaks)
-        terminalreporter.section(f"{key}: {torch.get_num_threads()} threads{limit}")
-        for row in rows(chosen):
-            terminalreporter.line(row)
+    rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
+    for unit, chosen in grouped(rows, lambda row: row.unit).items():
+        ceilings = sorted({f"{row.ceiling:.3g} {row.rate_unit}" for row in chosen if row.ceiling})
+        limits = f", ceilings {', '.join(ceilings)}" if ceilings else ""
+        terminalreporter.section(f"{unit}: {torch.get_num_threads()} threads{limits}")
+        for line in table(chosen):
+            terminalreporter.line(line)

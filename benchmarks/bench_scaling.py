@@ -1,0 +1,154 @@
+"""How time grows with the image's side, the number of cells, the batch and the threads: in proportion to the work.
+
+Each group varies one thing, and `python -m benchmarks.report` draws it. The largest sizes run with --full.
+"""
+
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.conftest import OURS
+from benchmarks.instances import cells
+from benchmarks.networks import network, training_batch, training_step, twin
+from tests.norms import relative_l2
+from unet_fast import ops, reference
+from unet_fast.augment import identity_warp
+from unet_fast.predict import predict
+
+SIDES = [256, 512, 1024, 2048, 4096, 8192]
+CLASS_WEIGHT, BORDER, SIGMA = torch.tensor([0.8, 1.3]), 10.0, 5.0
+
+
+def equal_weights(ours, other):
+    torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)
+
+
+def weight_map_rivals(labels, peer: bool):
+    """Ours, and the same in plain PyTorch: all distances to all cells, which only small images allow."""
+    rivals = {OURS: lambda: ops.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA)}
+    if peer:
+        rivals["plain PyTorch"] = lambda: reference.weight_map(labels, CLASS_WEIGHT, BORDER, SIGMA)
+    return rivals
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_weight_map_side(compare, within, side):
+    within(side, 4096)
+    block = cells(110, 256)  # as dense at every side
+    copies = side // 256
+    rows = [torch.cat([torch.where(block > 0, block + 128 * (copies * y + x), 0) for x in range(copies)], 2)
+            for y in range(copies)]  # fmt: skip
+    rivals = weight_map_rivals(torch.cat(rows, 1), side <= 256)
+    compare(rivals, group="scaling weight_map side", verify=equal_weights, rounds=5, size=("pixels", side**2))
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000])
+def test_weight_map_cells(compare, within, count):
+    side = 2048 if count > 1000 else 1024
+    within(count, 10_000)
+    labels = torch.zeros(1, 2048, 2048, dtype=torch.int32)
+    labels[:, :side, :side] = cells(count, side)
+    compare(
+        weight_map_rivals(labels, False),
+        group="scaling weight_map cells",
+        verify=equal_weights,
+        rounds=5,
+        size=("cells in 2048 x 2048 pixels", count),
+    )
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_elastic_warp_side(compare, within, side):
+    within(side, 4096)
+    image, labels = torch.rand(1, 1, side, side), torch.zeros(1, side, side, dtype=torch.int32)
+    warp = identity_warp(torch.zeros(1, 2, dtype=torch.int64))
+    warp = warp._replace(displacement=10 * torch.randn(1, 2, 3, 3))
+    grid = F.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=True)
+    compare(
+        {
+            OURS: lambda: ops.elastic_warp(image, labels, warp, side),
+            "grid_sample, image only, on a field that exists": lambda: F.grid_sample(
+                image, grid, padding_mode="reflection", align_corners=True
+            ),
+        },
+        group="scaling elastic_warp side",
+        verify=lambda ours, other: None,  # bench_elastic_warp compares the two on one field
+        rounds=5,
+        size=("pixels", side**2),
+    )
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_mirror_tiles_side(compare, within, side):
+    within(side, 4096)
+    image = (torch.rand(1, side, side) * 255).to(torch.uint8)
+    steps = torch.arange(-92, side - 92, 388)
+    origins = torch.cartesian_prod(steps, steps)
+    compare(
+        {
+            OURS: lambda: ops.mirror_tiles(image, origins, 572),
+            "indexing": lambda: reference.mirror_tiles(image, origins, 572),
+        },
+        group="scaling mirror_tiles side",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        rounds=5,
+        size=("pixels", side**2),
+    )
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_predict_side(compare, within, side):
+    within(side, 1024)
+    image, net = torch.rand(1, side, side), network(8).eval()
+    plain = twin(net, torch.channels_last)
+    compare(
+        {
+            OURS: lambda: predict(net, image, 572, probabilities=True),
+            "plain PyTorch": lambda: predict(plain, image, 572, probabilities=True),
+        },
+        group="scaling predict side",
+        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
+        rounds=3,
+        size=("pixels", side**2),
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8])
+def test_forward_batch(compare, within, batch):
+    within(batch, 4)
+    image, net = torch.randn(batch, 1, 316, 316), network(16).eval()
+    plain = twin(net, torch.channels_last)
+    with torch.inference_mode():
+        compare(
+            {OURS: lambda: net(image), "eager channels_last": lambda: plain(image)},
+            group="scaling forward batch",
+            verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
+            rounds=5,
+            size=("images of 316 x 316", batch),
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4, 8, 16])
+def test_train_step_threads(compare, quick, threads):
+    before, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    if threads > cores:
+        pytest.skip(f"{threads} threads: this process may use {cores} cores")
+    net, batch = network(4 if quick else 16), training_batch(188 if quick else 316)
+    plain = twin(net, torch.channels_last)
+
+    def verify(ours, other):
+        assert all(relative_l2(a, b) < 1e-2 for a, b in zip(ours, other, strict=True))
+
+    torch.set_num_threads(threads)
+    try:
+        compare(
+            {OURS: training_step(net, batch), "eager channels_last": training_step(plain, batch)},
+            group="scaling train_step threads",
+            verify=verify,
+            rounds=5,
+            size=("threads", threads),
+        )
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,90 @@
+"""Charts of a benchmark run, as PNG files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.report import OURS, Row, Run, grouped
+
+
+def draw(run: Run, folder: Path) -> list[Path]:
+    """Write all charts that the run has rows for; return their files."""
+    return [*_ratios(run, folder), *_layers(run, folder), *_scaling(run, folder)]
+
+
+def _save(figure: Figure, file: Path) -> Path:
+    figure.savefig(file, dpi=120, bbox_inches="tight")
+    return file
+
+
+def _ratios(run: Run, folder: Path) -> Iterator[Path]:
+    """Draw a bar per benchmark: how many times the best rival's time ours is the shorter."""
+    rows = [row for row in run.rows if row.ratio is not None and row.unit == "ms" and row.size is None]
+    rows = [row for row in rows if not row.group.startswith("layer")]
+    if not rows:
+        return
+    figure = Figure(figsize=(8, 0.6 + 0.24 * len(rows)))
+    axes = figure.subplots()
+    ratios = [row.ratio or 0 for row in rows]
+    axes.barh([row.name for row in rows], ratios, color=["tab:green" if r >= 1 else "tab:red" for r in ratios])
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel(f"time of the best rival / time of {OURS}")
+    yield _save(figure, folder / "ratios.png")
+
+
+def _layers(run: Run, folder: Path) -> Iterator[Path]:
+    """Draw the layers of the network one by one: ours, the best rival, and the work at the machine's ceiling."""
+    rows = [row for row in run.rows if row.group.startswith("layer")]
+    for group, layers in grouped(rows, lambda row: row.group).items():
+        figure = Figure(figsize=(9, 4))
+        axes = figure.subplots()
+        places = range(len(layers))
+        axes.plot(places, [min(row.others.values()) for row in layers], "o-", color="tab:gray", label="best rival")
+        axes.plot(places, [row.values[OURS] for row in layers], "o-", color="tab:green", label=OURS)
+        floors = [_floor(row) for row in layers]
+        if all(floors):
+            axes.plot(places, floors, "--", color="black", label="the direct sums at the best GEMM's rate")
+        axes.set_xticks(places, [row.name.partition("[")[2].rstrip("]") for row in layers], rotation=75, fontsize=7)
+        axes.set_ylabel("ms")
+        axes.set_title(group)
+        axes.legend()
+        yield _save(figure, folder / f"{group.replace(' ', '_')}.png")
+
+
+def _floor(row: Row) -> float:
+    """Return the time that the work of a call takes at the ceiling, 0 where either is unknown."""
+    return row.values[OURS] * row.rate / row.ceiling if row.rate and row.ceiling else 0.0
+
+
+def _scaling(run: Run, folder: Path) -> Iterator[Path]:
+    """Draw time over size on logarithmic axes for every group that varies something, with a line of slope 1."""
+    for (group, what), rows in grouped([row for row in run.rows if row.size], _group_and_axis).items():
+        figure = Figure(figsize=(6, 4))
+        axes = figure.subplots()
+        for name in dict.fromkeys(name for row in rows for name in row.values):
+            points = sorted((row.size[1], row.values[name]) for row in rows if row.size and name in row.values)
+            axes.plot(*zip(*points, strict=True), "o-", label=name, color="tab:green" if name == OURS else None)
+        _linear(axes, rows)
+        axes.set(xscale="log", yscale="log", xlabel=what, ylabel="ms", title=group)
+        axes.legend(fontsize=8)
+        yield _save(figure, folder / f"{group.replace(' ', '_')}.png")
+
+
+def _linear(axes: Axes, rows: list[Row]) -> None:
+    """Draw what time in proportion to the size would be, from our last point down; or, over threads, the reverse."""
+    points = sorted((row.size[1], row.values[OURS]) for row in rows if row.size)
+    sizes = [size for size, _ in points]
+    if rows[0].size and rows[0].size[0] == "threads":
+        ideal = [points[0][1] * sizes[0] / size for size in sizes]
+    else:
+        ideal = [points[-1][1] * size / sizes[-1] for size in sizes]
+    axes.plot(sizes, ideal, ":", color="black", label="in proportion")
+
+
+def _group_and_axis(row: Row) -> tuple[str, str]:
+    return row.group, row.size[0] if row.size else ""
