@@ -48,7 +48,7 @@ def draw_progress(rows: Sequence[dict[str, float]], scores: Sequence[str], path:
     _save(figure, path)
 
 
-def _colour_instances(labels: NDArray[Any]) -> NDArray[np.uint8]:
+def colour_instances(labels: NDArray[Any]) -> NDArray[np.uint8]:
     """Give each positive id its own colour, background black; [H, W] -> [H, W, 3]."""
     # Multiplicative hashing spreads neighbouring ids over the colours.
     ids = labels.astype(np.uint64)
@@ -78,8 +78,8 @@ def draw_preview(
     low, high = np.percentile(image[0], [0.5, 99.5])
     panels = [
         ("image", image[0], {"cmap": "gray", "vmin": low, "vmax": max(high, low + 1e-6)}),
-        ("truth", _colour_instances(truth), {}),
-        ("prediction", _colour_instances(prediction), {}),
+        ("truth", colour_instances(truth), {}),
+        ("prediction", colour_instances(prediction), {}),
         ("foreground probability", probability, {"cmap": "magma", "vmin": 0, "vmax": 1}),
         ("weight map", weights, {"cmap": "viridis", "vmin": 0}),
     ]
