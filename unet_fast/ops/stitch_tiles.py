@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def stitch_tiles(tiles: Tensor, origins: Tensor, size: tuple[int, int]) -> Tensor:
@@ -45,7 +45,7 @@ def _stitch_tiles(tiles: Tensor, origins: Tensor, height: int, width: int) -> Te
 
 
 def _fake(tiles: Tensor, origins: Tensor, height: int, width: int) -> Tensor:
-    return tiles.new_empty(_shape(tiles, height, width))
+    return empty(tiles, _shape(tiles, height, width))
 
 
 register("stitch_tiles(Tensor tiles, Tensor origins, SymInt height, SymInt width) -> Tensor", _stitch_tiles, _fake)
