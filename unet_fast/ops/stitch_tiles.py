@@ -37,7 +37,8 @@ def _shape(tiles: Tensor, height: int, width: int) -> list[int]:
 
 
 def _stitch_tiles(tiles: Tensor, origins: Tensor, height: int, width: int) -> Tensor:
-    out = tiles.new_zeros(_shape(tiles, height, width))
+    shape = _shape(tiles, height, width)
+    out = tiles.new_zeros(shape) if tiles.is_cuda else empty(tiles, shape)
     planes = (tiles.unsqueeze(1), out.unsqueeze(0)) if tiles.dim() == 3 else (tiles, out)
     covered_by = origins.new_empty(len(tiles), dtype=torch.int64) if tiles.is_cuda else None
     _C.stitch_tiles(planes[0], origins.contiguous(), planes[1], covered_by, stream(tiles))
