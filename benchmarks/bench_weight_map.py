@@ -43,21 +43,27 @@ def verify(ours: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(ours.cpu(), other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("count", "side"), [(60, 512), (400, 512)])
-def test_weight_map(compare, device, count, side):
+@pytest.mark.parametrize(("count", "side"), [(60, 512), (450, 512), (4000, 2048)])
+def test_weight_map(compare, device, quick, count, side):
     labels, class_weight = cells(count, side).to(device), torch.tensor(CLASS_WEIGHT)
     rivals = {
         OURS: lambda: ops.weight_map(labels, class_weight, BORDER, SIGMA),
         "scipy EDT per cell, cropped": lambda: cropped(labels[0].cpu().numpy()),
     }
-    if count <= 60:
-        rivals["scipy EDT per cell"] = lambda: full(labels[0].cpu().numpy())
-    compare(rivals, group="weight_map", verify=verify, rounds=5)
+    if side <= 512 and (count <= 60 or not quick):  # seconds
+        rivals["scipy EDT per cell, two running minima"] = lambda: full(labels[0].cpu().numpy())
+    bytes_moved = side**2 * (4 + 1 + 4)  # labels, classes, weights
+    compare(rivals, group="weight_map", verify=verify, gbyte=bytes_moved / 1e9, rounds=3)
 
 
-def test_few_cells_in_a_large_image(compare, device):
+@pytest.mark.parametrize("count", [2, 60])
+def test_few_cells_in_a_large_image(compare, device, count):
+    """The time must not depend on how far the cells are apart."""
     labels, class_weight = torch.zeros(1, 2048, 2048, dtype=torch.int32), torch.tensor(CLASS_WEIGHT)
-    labels[:, :512, :512] = cells(60, 512)
+    if count == 2:
+        labels[:, 100:110, 100:110], labels[:, 1900:1910, 1900:1910] = 1, 2
+    else:
+        labels[:, :512, :512] = cells(count, 512)
     compare(
         {
             OURS: lambda: ops.weight_map(labels, class_weight, BORDER, SIGMA),
@@ -65,5 +71,6 @@ def test_few_cells_in_a_large_image(compare, device):
         },
         group="weight_map",
         verify=verify,
+        gbyte=labels.numel() * (4 + 1 + 4) / 1e9,
         rounds=5,
     )

@@ -17,10 +17,10 @@ if(UNET_FAST_SANITIZE)
   set(optimization -O1)
 endif()
 
-# The convolutions' sums of products are fused multiply-adds, the machine's peak: coordinates take no part in them, and
-# their error is bounded, not their bits.
+# The convolutions' sums of products and the loss's polynomials are fused multiply-adds, the machine's peak: coordinates
+# take no part in them, and their error is bounded, not their bits.
 if(NOT MSVC)
-  set_source_files_properties(${UNET_FAST_CPU_PRODUCT} PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+  set_source_files_properties(${UNET_FAST_CPU_PRODUCT} csrc/cpu/weighted_cross_entropy.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 endif()
 
 add_library(unet_fast_cpu STATIC csrc/cpu/dispatch.cpp)

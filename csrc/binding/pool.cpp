@@ -111,7 +111,7 @@ struct DLTensor {
   void* data;
   int32_t device_type, device_id;  // 1, 0: the CPU
   int32_t dims;
-  uint8_t type_code, type_bits;  // code 2: float, 4: bfloat16
+  uint8_t type_code, type_bits;  // code 0: int, 1: unsigned, 2: float, 4: bfloat16, 6: bool
   uint16_t type_lanes;
   int64_t* size;
   int64_t* stride;  // elements
@@ -136,8 +136,9 @@ void give_back(DLManagedTensor* managed) {
 
 constexpr const char* kUnused = "dltensor";  // the name of a capsule that nobody has made a tensor of
 
-py::capsule pooled_empty(const std::vector<int64_t>& size, const std::vector<int64_t>& stride, bool is_bfloat16) {
-  size_t bytes = is_bfloat16 ? 2 : 4;
+py::capsule pooled_empty(const std::vector<int64_t>& size, const std::vector<int64_t>& stride, uint8_t type_code,
+                         uint8_t type_bits) {
+  size_t bytes = type_bits / 8;
   for (const int64_t n : size) bytes *= static_cast<size_t>(n);
   auto tensor = std::make_unique<PooledTensor>();
   tensor->size = size, tensor->stride = stride;
@@ -146,8 +147,8 @@ py::capsule pooled_empty(const std::vector<int64_t>& size, const std::vector<int
                  .device_type = 1,
                  .device_id = 0,
                  .dims = static_cast<int32_t>(size.size()),
-                 .type_code = static_cast<uint8_t>(is_bfloat16 ? 4 : 2),
-                 .type_bits = static_cast<uint8_t>(is_bfloat16 ? 16 : 32),
+                 .type_code = type_code,
+                 .type_bits = type_bits,
                  .type_lanes = 1,
                  .size = tensor->size.data(),
                  .stride = tensor->stride.data(),
@@ -169,7 +170,8 @@ void release_free_blocks() { pool().release(); }
 size_t lent_bytes() { return pool().lent_bytes(); }
 
 void bind_pool(py::module_& module) {
-  module.def("pooled_empty", &pooled_empty, py::arg("size"), py::arg("stride"), py::arg("is_bfloat16"));
+  module.def("pooled_empty", &pooled_empty, py::arg("size"), py::arg("stride"), py::arg("type_code"),
+             py::arg("type_bits"));
   module.def("release_free_blocks", &release_free_blocks);
   module.def("lent_bytes", &lent_bytes);
 }

@@ -10,10 +10,11 @@ namespace {
 UNET_FAST_FUNCTION int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 UNET_FAST_FUNCTION int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Rows [band_begin, band_end) of plane k of the result.
+// Rows [band_begin, band_end) of plane k of the result, 0 where no tile lies.
 template <class T>
 void copy_band(const StitchTilesArgs& args, int64_t k, int64_t band_begin, int64_t band_end) {
   T* plane = static_cast<T*>(args.out) + k * args.height * args.width;
+  memset(plane + band_begin * args.width, 0, static_cast<size_t>((band_end - band_begin) * args.width) * sizeof(T));
   for (int64_t tile = 0; tile < args.tile_count; ++tile) {
     const int64_t origin_y = args.origins[2 * tile], origin_x = args.origins[2 * tile + 1];
     const int64_t y_begin = larger(origin_y, band_begin), y_end = smaller(origin_y + args.tile_height, band_end);
@@ -35,12 +36,12 @@ void copy_band(const StitchTilesArgs& args, int64_t k, int64_t band_begin, int64
 }  // namespace
 
 void stitch_tiles(const StitchTilesArgs& args, const Threads& threads) {
-  constexpr int64_t kRowsPerTask = 64;
+  constexpr int64_t kRowsPerTask = 64, kBandRows = 8;  // a band stays in the cache between its zeros and its pixels
   visit_bits(args.dtype, [&](auto bits) {
     parallel_for(threads, args.planes * args.height, kRowsPerTask, [&](int64_t begin, int64_t end) {
       while (begin < end) {
         const int64_t k = begin / args.height, first_row = k * args.height;
-        const int64_t stop = smaller(end, first_row + args.height);
+        const int64_t stop = smaller(smaller(end, first_row + args.height), begin + kBandRows);
         copy_band<decltype(bits)>(args, k, begin - first_row, stop - first_row);
         begin = stop;
       }

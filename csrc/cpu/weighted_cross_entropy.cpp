@@ -73,8 +73,18 @@ struct Block {
     }
     for (int64_t i = 0; i < kPixels; ++i) weight[i] = 1;
     if (input.weights) memcpy(weight, input.weights + first, sizeof(float) * static_cast<size_t>(count));
+    const bool two_channels_last = input.class_count == 2 && stride_k == 1 && stride_x == 2;
+    if (two_channels_last && count == kPixels) {
+      read_pairs();
+    } else if (is_kept) {
+      for (int64_t k = 0; k < input.class_count; ++k) read(k);
+    }
     find_top();
-    find_sum();
+    if (input.class_count == 2) {
+      find_sum_of_two();
+    } else {
+      find_sum();
+    }
   }
 
   template <class Class>
@@ -93,7 +103,15 @@ struct Block {
     }
   }
 
-  // The logits of class k.
+  void read_pairs() {
+    const T* __restrict from = logits;
+    for (int64_t i = 0; i < kPixels; ++i) {
+      value[0][i] = to_float(from[2 * i]);
+      value[1][i] = to_float(from[2 * i + 1]);
+    }
+  }
+
+  // Reads the logits of class k.
   float* read(int64_t k) {
     const T* __restrict from = logits + k * stride_k;
     float* __restrict z = value[is_kept ? k : 0];
@@ -101,19 +119,32 @@ struct Block {
       for (int64_t i = 0; i < kPixels; ++i) z[i] = i < count ? to_float(from[i * stride_x]) : 0.0f;
     } else if (stride_x == 1) {
       for (int64_t i = 0; i < kPixels; ++i) z[i] = to_float(from[i]);
-    } else if (stride_x == 2) {  // two classes, channels last
-      for (int64_t i = 0; i < kPixels; ++i) z[i] = to_float(from[2 * i]);
     } else {
       for (int64_t i = 0; i < kPixels; ++i) z[i] = to_float(from[i * stride_x]);
     }
     return z;
   }
 
+  float* logits_of(int64_t k) { return is_kept ? value[k] : read(k); }
+
   void find_top() {
-    memcpy(top, read(0), sizeof top);
+    memcpy(top, logits_of(0), sizeof top);
     for (int64_t k = 1; k < input.class_count; ++k) {
-      const float* z = read(k);
+      const float* z = logits_of(k);
       for (int64_t i = 0; i < kPixels; ++i) top[i] = z[i] > top[i] ? z[i] : top[i];
+    }
+  }
+
+  // The same as find_sum: of two exponentials one is exp(0) = 1.
+  void find_sum_of_two() {
+    float *__restrict first = value[0], *__restrict second = value[1];
+    for (int64_t i = 0; i < kPixels; ++i) {
+      const bool rises = first[i] < second[i];
+      own[i] = of_class[i] == 0 ? first[i] : of_class[i] == 1 ? second[i] : 0.0f;
+      const float lower = exp_nonpositive((rises ? first[i] : second[i]) - top[i]);
+      first[i] = rises ? lower : 1.0f;
+      second[i] = rises ? 1.0f : lower;
+      sum[i] = 1.0f + lower;
     }
   }
 
@@ -121,7 +152,7 @@ struct Block {
     memset(sum, 0, sizeof sum);
     memset(own, 0, sizeof own);
     for (int32_t k = 0; k < input.class_count; ++k) {
-      float* __restrict z = is_kept ? value[k] : read(k);
+      float* __restrict z = logits_of(k);
       for (int64_t i = 0; i < kPixels; ++i) {
         own[i] = of_class[i] == k ? z[i] : own[i];
         z[i] = exp_nonpositive(z[i] - top[i]);
@@ -184,20 +215,26 @@ void write_gradient(Block<T>& block, float scale, T* __restrict out, int64_t str
   float factor[kPixels];
   for (int64_t i = 0; i < kPixels; ++i) factor[i] = scale * block.weight[i] / block.sum[i];
   const int64_t class_count = block.input.class_count;
-  const bool two_channels_last = class_count == 2 && stride_k == 1 && stride_x == 2;
+  const bool channels_last = block.is_kept && stride_k == 1 && stride_x == class_count;
   for (int32_t k = 0; k < class_count; ++k) {
     float* __restrict grad = block.exponentials(k);
     for (int64_t i = 0; i < kPixels; ++i) {
       const float value = factor[i] * (grad[i] - (block.of_class[i] == k ? block.sum[i] : 0.0f));
       grad[i] = block.of_class[i] != kIgnored ? value : 0.0f;
     }
-    if (two_channels_last) continue;
+    if (channels_last) continue;
     for (int64_t i = 0; i < block.count; ++i) out[k * stride_k + i * stride_x] = from_float<T>(grad[i]);
   }
-  if (!two_channels_last) return;
-  for (int64_t i = 0; i < block.count; ++i) {
-    out[2 * i] = from_float<T>(block.value[0][i]);
-    out[2 * i + 1] = from_float<T>(block.value[1][i]);
+  if (!channels_last) return;
+  if (class_count == 2) {
+    for (int64_t i = 0; i < block.count; ++i) {
+      out[2 * i] = from_float<T>(block.value[0][i]);
+      out[2 * i + 1] = from_float<T>(block.value[1][i]);
+    }
+  } else {
+    for (int64_t i = 0; i < block.count; ++i) {
+      for (int64_t k = 0; k < class_count; ++k) out[i * class_count + k] = from_float<T>(block.value[k][i]);
+    }
   }
 }
 

@@ -21,7 +21,7 @@ struct StitchTilesArgs {
   int64_t tile_stride_y;   // elements
   int64_t tile_stride_x;   // elements
   const int64_t* origins;  // [T, 2] dense: (y, x) of each tile's first pixel in pixels of the result, may lie outside
-  void* out;               // [K, H, W] dense, filled with zeros: only pixels under a tile are written
+  void* out;               // [K, H, W] dense, on CUDA filled with zeros: only pixels under a tile are written there
   int64_t height;          // H, pixels
   int64_t width;           // W, pixels
   int64_t* covered_by;     // [T] workspace of the CUDA kernel, null on the CPU

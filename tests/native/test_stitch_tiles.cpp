@@ -32,7 +32,7 @@ void equals_plain_loop(const Shape& s, int64_t stride_x) {
   }
 
   on_every_device(stitch_tiles_cpu, stitch_tiles_cuda, [&](const Device<StitchTilesArgs>& device) {
-    Buffer<T> out(s.planes * s.height * s.width, [](int64_t) { return T{}; });
+    Buffer<T> out(s.planes * s.height * s.width, [&](int64_t) { return T(device.cuda ? 0 : 7); });
     Buffer<int64_t> covered_by(s.tiles);
     device.run({
         .tiles = tiles.data(),

@@ -78,7 +78,7 @@ def test_other_threads_give_blocks_back():
 
 def test_a_capsule_that_becomes_no_tensor_gives_its_block_back():
     before = _C.lent_bytes()
-    capsule = _C.pooled_empty([1 << 20], [1], False)
+    capsule = _C.pooled_empty([1 << 20], [1], 2, 32)
     assert _C.lent_bytes() == before + (4 << 20)
     del capsule
     assert _C.lent_bytes() == before

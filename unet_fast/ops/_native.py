@@ -63,25 +63,33 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
 
 # From this size on, malloc takes fresh pages and gives them back again.
 _POOLED_BYTES = 1 << 20
-_POOLED_DTYPES = {torch.float32: 4, torch.bfloat16: 2}
+# DLPack's code of each dtype: 0 int, 1 unsigned, 2 float, 4 bfloat16, 6 bool.
+_TYPE_CODES = {torch.float32: 2, torch.bfloat16: 4, torch.uint8: 1, torch.uint16: 1, torch.uint32: 1, torch.bool: 6}
+_TYPE_CODES |= {torch.int32: 0, torch.int64: 0}
 
 
-def empty(like: torch.Tensor, size: Sequence[int], memory_format: torch.memory_format) -> torch.Tensor:
-    """Return an uninitialised tensor with the dtype and device of `like`.
+def empty(
+    like: torch.Tensor,
+    size: Sequence[int],
+    memory_format: torch.memory_format = torch.contiguous_format,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Return an uninitialised tensor on the device of `like`, and of its dtype where none is given.
 
     Large ones on the CPU come from a pool of blocks that are used again (csrc/binding/pool.h), because touching fresh
     pages costs as much as a convolution.
     """
+    dtype = dtype or like.dtype
     is_real = type(like) in (torch.Tensor, torch.nn.Parameter)  # not a stand-in, as in torch.compile
-    element = _POOLED_DTYPES.get(like.dtype)
-    if not is_real or element is None or not like.is_cpu or math.prod(size) * element < _POOLED_BYTES:
-        return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format)
+    code = _TYPE_CODES.get(dtype)
+    if not is_real or code is None or not like.is_cpu or math.prod(size) * dtype.itemsize < _POOLED_BYTES:
+        return torch.empty(size, dtype=dtype, device=like.device, memory_format=memory_format)
     order = (0, 2, 3, 1) if memory_format == torch.channels_last else range(len(size))  # outermost first
     stride, step = [0] * len(size), 1
     for dim in reversed(order):
         stride[dim] = step
         step *= size[dim]
-    capsule = _C.pooled_empty(list(size), stride, like.dtype == torch.bfloat16)
+    capsule = _C.pooled_empty(list(size), stride, code, 8 * dtype.itemsize)
     return torch.utils.dlpack.from_dlpack(capsule)
 
 

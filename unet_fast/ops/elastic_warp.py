@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 Labels = TypeVar("Labels", Tensor, None)
 
@@ -113,10 +113,10 @@ def _empty(
             f"elastic_warp: labels_margin: wanted 0 to {(min(height, width) - 1) // 2}, got {labels_margin}"
         )
     size = (source.shape[0], image.shape[1], height, width)
-    out = torch.empty(size, dtype=dtype, device=image.device, memory_format=torch.channels_last)
+    out = empty(image, size, torch.channels_last, dtype)
     if labels is None:
         return out, image.new_empty(0, dtype=torch.uint8)
-    return out, labels.new_empty((source.shape[0], *inner))
+    return out, empty(labels, (source.shape[0], *inner))
 
 
 def _elastic_warp(

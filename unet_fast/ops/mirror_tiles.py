@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def mirror_tiles(
@@ -51,7 +51,7 @@ def _empty(
     if height < 1 or width < 1:
         raise ValueError(f"mirror_tiles: side: wanted at least 1 pixel, got {(height, width)}")
     size = (origins.shape[0], image.shape[0], height, width)
-    return torch.empty(size, dtype=dtype, device=image.device, memory_format=torch.channels_last)
+    return empty(image, size, torch.channels_last, dtype)
 
 
 def _mirror_tiles(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def nearest_two_distances(labels: Tensor, ignore_label: int | None = None) -> tuple[Tensor, Tensor]:
@@ -31,11 +31,11 @@ def nearest_two_distances(labels: Tensor, ignore_label: int | None = None) -> tu
 
 def nearest_two_workspace(labels: Tensor, op: str) -> Tensor:
     """Allocate the scratch memory that `op` needs to search for the two nearest instances."""
-    return labels.new_empty(_C.nearest_two_workspace(labels, op), dtype=torch.uint8)
+    return empty(labels, (_C.nearest_two_workspace(labels, op),), dtype=torch.uint8)
 
 
 def _empty(labels: Tensor, ignore_label: int | None, reach: int | None) -> tuple[Tensor, Tensor]:
-    return labels.new_empty(labels.shape, dtype=torch.float32), labels.new_empty(labels.shape, dtype=torch.float32)
+    return empty(labels, labels.shape, dtype=torch.float32), empty(labels, labels.shape, dtype=torch.float32)
 
 
 def _nearest_two_distances(labels: Tensor, ignore_label: int | None, reach: int | None) -> tuple[Tensor, Tensor]:

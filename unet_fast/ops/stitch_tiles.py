@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def stitch_tiles(tiles: Tensor, origins: Tensor, size: tuple[int, int]) -> Tensor:
@@ -37,7 +37,8 @@ def _shape(tiles: Tensor, height: int, width: int) -> list[int]:
 
 
 def _stitch_tiles(tiles: Tensor, origins: Tensor, height: int, width: int) -> Tensor:
-    out = tiles.new_zeros(_shape(tiles, height, width))
+    shape = _shape(tiles, height, width)
+    out = tiles.new_zeros(shape) if tiles.is_cuda else empty(tiles, shape)
     planes = (tiles.unsqueeze(1), out.unsqueeze(0)) if tiles.dim() == 3 else (tiles, out)
     covered_by = origins.new_empty(len(tiles), dtype=torch.int64) if tiles.is_cuda else None
     _C.stitch_tiles(planes[0], origins.contiguous(), planes[1], covered_by, stream(tiles))
@@ -45,7 +46,7 @@ def _stitch_tiles(tiles: Tensor, origins: Tensor, height: int, width: int) -> Te
 
 
 def _fake(tiles: Tensor, origins: Tensor, height: int, width: int) -> Tensor:
-    return tiles.new_empty(_shape(tiles, height, width))
+    return empty(tiles, _shape(tiles, height, width))
 
 
 register("stitch_tiles(Tensor tiles, Tensor origins, SymInt height, SymInt width) -> Tensor", _stitch_tiles, _fake)

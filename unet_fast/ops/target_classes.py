@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def target_classes(labels: Tensor, gap: str = "scan", ignore_label: int | None = None) -> Tensor:
@@ -30,7 +30,7 @@ def target_classes(labels: Tensor, gap: str = "scan", ignore_label: int | None =
 
 
 def _empty(labels: Tensor, gap: str, ignore_label: int | None) -> Tensor:
-    return labels.new_empty(labels.shape, dtype=torch.uint8)
+    return empty(labels, labels.shape, dtype=torch.uint8)
 
 
 def _target_classes(labels: Tensor, gap: str, ignore_label: int | None) -> Tensor:

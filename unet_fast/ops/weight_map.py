@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 from unet_fast.ops.nearest_two_distances import nearest_two_workspace
 from unet_fast.ops.target_classes import target_classes
 
@@ -63,7 +63,7 @@ def _empty(
     where: str,
     ignore_label: int | None,
 ) -> Tensor:
-    return labels.new_empty(labels.shape, dtype=torch.float32)
+    return empty(labels, labels.shape, dtype=torch.float32)
 
 
 def _weight_map(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register, stream
+from unet_fast.ops._native import _C, empty, register, stream
 
 
 def weighted_cross_entropy(
@@ -67,6 +67,9 @@ def _weighted_cross_entropy(
 
 
 def _empty_backward(grad: Tensor, scale: Tensor, logits: Tensor, classes: Tensor, weights: Tensor | None) -> Tensor:
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        if logits.is_contiguous(memory_format=memory_format):
+            return empty(logits, logits.shape, memory_format)
     return torch.empty_like(logits)
 
 
