@@ -41,6 +41,7 @@ set(UNET_FAST_CUDA_KERNELS
 )
 # Kernels of instructions that only sm_90a has.
 set(UNET_FAST_CUDA_SM90A_KERNELS
+  csrc/cuda/conv_relu_weight_grad_wgmma.cu
   csrc/cuda/conv_relu_wgmma.cu
 )
 set(UNET_FAST_BINDING_SOURCES

@@ -1,7 +1,9 @@
-// The ways to compute conv_relu on CUDA. conv_relu_paths.cu holds the one table that chooses.
+// The ways to compute conv_relu and the gradient of its weight on CUDA. conv_relu_paths.cu holds the tables that
+// choose.
 #pragma once
 
 #include "ops/conv_relu.h"
+#include "ops/conv_relu_weight_grad.h"
 
 namespace unet_fast {
 
@@ -9,11 +11,9 @@ const char* conv_relu_direct(const ConvReluArgs& args, const Stream& stream);
 const char* conv_relu_mma(const ConvReluArgs& args, const Stream& stream);
 const char* conv_relu_wgmma(const ConvReluArgs& args, const Stream& stream);
 
-struct ConvChoice {
-  ConvAlgorithm algorithm;  // never automatic
-  const char* refusal;      // null, or why the algorithm that was asked for cannot be had
-};
-
-ConvChoice choose_conv(const ConvReluArgs& args, int device);
+const char* conv_relu_weight_grad_direct(const ConvReluWeightGradArgs& args, const Stream& stream);
+const char* conv_relu_weight_grad_wgmma(const ConvReluWeightGradArgs& args, const Stream& stream);
+int64_t conv_relu_weight_grad_direct_workspace(const ConvReluWeightGradArgs& args);  // floats
+int64_t conv_relu_weight_grad_wgmma_workspace(const ConvReluWeightGradArgs& args);   // floats
 
 }  // namespace unet_fast

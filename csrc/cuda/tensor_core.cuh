@@ -45,6 +45,12 @@ __device__ __forceinline__ uint4 load_shared(SharedAddress address) {
   return v;
 }
 
+__device__ __forceinline__ uint32_t load_shared_pair(SharedAddress address) {
+  uint32_t v;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
+  return v;
+}
+
 // Waits until `threads` threads, whole warps, have come to barrier `id` of the block (bar.sync); 0 is __syncthreads().
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

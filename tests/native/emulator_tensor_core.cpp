@@ -229,6 +229,10 @@ uint4 load_shared(SharedAddress address) {
   if (address % 16) fail("a load of 16 bytes that is not aligned");
   return read<uint4>(address, "a load");
 }
+uint32_t load_shared_pair(SharedAddress address) {
+  if (address % 4) fail("a load of 4 bytes that is not aligned");
+  return read<uint32_t>(address, "a load");
+}
 
 void named_barrier(int id, int threads) { rendezvous(block().named[id], threads, "a named barrier"); }
 

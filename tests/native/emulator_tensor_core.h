@@ -23,6 +23,7 @@ uint32_t pack_bfloat16(float low, float high);
 void store_shared(SharedAddress address, uint16_t value);
 void store_shared(SharedAddress address, uint32_t value);
 uint4 load_shared(SharedAddress address);
+uint32_t load_shared_pair(SharedAddress address);
 void named_barrier(int id, int threads);
 
 namespace emulator {

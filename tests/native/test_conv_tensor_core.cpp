@@ -5,6 +5,7 @@
 #include "check.h"
 #include "cuda/conv_tiles.h"
 #include "ops/conv_relu.h"
+#include "ops/conv_relu_weight_grad.h"
 
 namespace unet_fast::test {
 namespace {
@@ -22,7 +23,9 @@ std::string name_of(const Layer& l) {
               ", crop ", l.crop, l.pools ? ", pooled" : "");
 }
 
-const char* name_of(ConvAlgorithm algorithm) { return algorithm == ConvAlgorithm::wgmma ? "wgmma" : "mma"; }
+const char* name_of(ConvAlgorithm algorithm) {
+  return algorithm == ConvAlgorithm::wgmma ? "wgmma" : algorithm == ConvAlgorithm::mma ? "mma" : "direct";
+}
 
 // The result as it is before it is rounded, [N, H, W, O]: `input(n, y, x, c)` is 0 outside, `weight(o, tap, c)`.
 template <class Input, class Weight, class Finish>
@@ -152,6 +155,51 @@ void data_gradient(const Layer& l, ConvAlgorithm algorithm) {
   }
 }
 
+// The gradients of weight and bias, sums over all pixels of two sources.
+void weight_gradient(const Layer& l, ConvAlgorithm algorithm) {
+  Random random(l.height * 1000 + l.width);
+  const auto value = [&](int64_t) { return from_float<BFloat16>(random.uniform(-1, 1)); };
+  const int64_t height = l.height - 2, width = l.width - 2, channels = l.channels + l.skip_channels;
+  const Buffer<BFloat16> x(l.images * l.height * l.width * l.channels, value);
+  const Buffer<BFloat16> skip(l.images * l.height * l.width * l.skip_channels, value);
+  const Buffer<BFloat16> grad(l.images * height * width * l.out_channels, value);
+  const auto pixel_of = [&](int64_t n, int64_t y, int64_t x) { return (n * l.height + y) * l.width + x; };
+  std::vector<double> sums(9 * channels * l.out_channels), bias_sums(l.out_channels);
+  for (int64_t pixel = 0; pixel < l.images * height * width; ++pixel) {
+    const int64_t line = pixel / width, n = line / height;
+    for (int64_t o = 0; o < l.out_channels; ++o) bias_sums[o] += to_double(grad[pixel * l.out_channels + o]);
+    for (int64_t k = 0; k < 9 * channels; ++k) {
+      const int64_t tap = k % 9, c = k / 9, at = pixel_of(n, line % height + tap / 3, pixel % width + tap % 3);
+      const double factor =
+          to_double(c < l.channels ? x[at * l.channels + c] : skip[at * l.skip_channels + c - l.channels]);
+      for (int64_t o = 0; o < l.out_channels; ++o) {
+        sums[o * 9 * channels + k] += factor * to_double(grad[pixel * l.out_channels + o]);
+      }
+    }
+  }
+  for (uint64_t order = 1; order <= kOrders; ++order) {
+    emulator::seed(order);
+    Buffer<BFloat16> grad_weight(sums.size()), grad_bias(bias_sums.size());
+    ConvReluWeightGradArgs args = {};
+    args.x = x.data(), args.grad = grad.data(), args.dtype = DType::bfloat16;
+    args.images = l.images, args.height = l.height, args.width = l.width;
+    args.in_channels = l.channels, args.out_channels = l.out_channels;
+    args.grad_weight = grad_weight.data(), args.grad_bias = grad_bias.data();
+    args.algorithm = algorithm;
+    if (l.skip_channels) {
+      args.skip = {skip.data(), l.skip_channels, l.width * l.skip_channels, l.height * l.width * l.skip_channels};
+    }
+    Buffer<float> workspace(conv_relu_weight_grad_cuda_workspace(args));
+    args.workspace = workspace.data();
+    const std::string name = text(name_of(algorithm), ", weight gradient, ", name_of(l), ", order ", order);
+    const char* error = conv_relu_weight_grad_cuda(args, Stream{});
+    check(!error, text(name, ": ", error ? error : ""));
+    if (error) continue;
+    check_all_close(grad_weight, sums, kRounding, 2e-4, name);
+    check_all_close(grad_bias, bias_sums, kRounding, 2e-4, name + ", the bias's");
+  }
+}
+
 void tiles_cover_every_result_once() {
   for (const int64_t height : {1, 7, 8, 28, 33, 54}) {
     for (const int64_t width : {1, 8, 30, 57, 130}) {
@@ -205,7 +253,7 @@ void the_table_chooses() {
                 capability == 90 ? "" : "is for GPUs of compute capability 9.0", "wgmma");
   }
   check(!fuses(75), "sm_75 has no bfloat16");
-  check_equal(refusal(ConvAlgorithm::winograd, 90), "is for the CPU", "winograd");
+  check_equal(refusal(ConvAlgorithm::winograd, 90), "is not for CUDA", "winograd");
   check_equal(refusal(ConvAlgorithm::automatic, 75), "", "direct takes what nothing else does");
   args.in_channels = 12;
   check(!fuses(90), "12 channels");
@@ -243,6 +291,12 @@ int main() {
       forward(layer, algorithm);
       if (!layer.pools && !layer.crop) data_gradient(layer, algorithm);
     }
+  }
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::direct}) {
+    for (const Layer& layer : layers) {
+      if (!layer.pools && !layer.crop) weight_gradient(layer, algorithm);
+    }
+    weight_gradient({3, 64, 0, 64, 30, 45}, algorithm);  // many shares of several tiles
   }
   return report();
 }
