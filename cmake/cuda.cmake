@@ -25,6 +25,13 @@ if(NOT UNET_FAST_CUDA STREQUAL "OFF")
     # No contraction of a*b+c where the result must equal the CPU's bit for bit; see core/warp.h.
     set_source_files_properties(csrc/cuda/mirror_tiles.cu csrc/cuda/elastic_warp.cu PROPERTIES
       COMPILE_OPTIONS -fmad=false)
+    if(CMAKE_CUDA_ARCHITECTURES MATCHES "90a")
+      add_library(unet_fast_cuda_sm90a OBJECT ${UNET_FAST_CUDA_SM90A_KERNELS})
+      set_property(TARGET unet_fast_cuda_sm90a PROPERTY CUDA_ARCHITECTURES 90a-real)
+      target_compile_options(unet_fast_cuda_sm90a PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all)
+      target_link_libraries(unet_fast_cuda PRIVATE unet_fast_cuda_sm90a)
+      target_compile_definitions(unet_fast_cuda PRIVATE UNET_FAST_SM90A)
+    endif()
     list(JOIN CMAKE_CUDA_ARCHITECTURES " " UNET_FAST_CUDA_ARCHITECTURES)
     set(UNET_FAST_CUDA_SUMMARY "CUDA kernels for ${UNET_FAST_CUDA_ARCHITECTURES} (nvcc ${CMAKE_CUDA_COMPILER_VERSION})")
   elseif(UNET_FAST_CUDA STREQUAL "ON")

@@ -35,7 +35,15 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/winograd_weight_grad.cpp
 )
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp ${UNET_FAST_CPU_PRODUCT})
-set(UNET_FAST_CUDA_KERNELS)
+set(UNET_FAST_CUDA_KERNELS
+  csrc/cuda/conv_relu_mma.cu
+  csrc/cuda/conv_relu_paths.cu
+)
+# Kernels of instructions that only sm_90a has.
+set(UNET_FAST_CUDA_SM90A_KERNELS
+  csrc/cuda/conv_relu_weight_grad_wgmma.cu
+  csrc/cuda/conv_relu_wgmma.cu
+)
 set(UNET_FAST_BINDING_SOURCES
   csrc/binding/module.cpp
   csrc/binding/tensor.cpp

@@ -19,7 +19,9 @@ CPP_LAYERS = {
 }
 # Headers that are one folder's business.
 CPP_ONLY_IN = {r"pybind11/|Python\.h": "binding", r"cuda": "cuda"}
-DEVICE_LAYER = "csrc/cuda/device.cuh"
+# The files whose names come from the emulator in tests/native, and the one with PTX.
+EMULATED = {"csrc/cuda/device.cuh": "emulator.h", "csrc/cuda/tensor_core.cuh": "emulator_tensor_core.h"}
+PTX = "csrc/cuda/tensor_core.cuh"
 
 # Part of unet_fast (a module or a package) -> other parts that it may import. ANY: it stands on top.
 ANY = None
@@ -72,7 +74,7 @@ def cpp_faults(path: str, text: str) -> list[str]:
     folder = path.split("/")[1]
     faults = []
     for bracket, header in re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)', text, re.MULTILINE):
-        if bracket == '"' and not (header == "emulator.h" and path == DEVICE_LAYER):
+        if bracket == '"' and header != EMULATED.get(path):
             target = header.split("/")[0]
             if target not in CPP_LAYERS or not (ROOT / "csrc" / target).is_dir():
                 faults.append(f'{path}: "{header}" is not a path from csrc/')
@@ -83,8 +85,8 @@ def cpp_faults(path: str, text: str) -> list[str]:
             for pattern, owner in CPP_ONLY_IN.items()
             if bracket == "<" and re.match(pattern, header) and folder != owner
         ]
-    if re.search(r"\b(asm|__asm__|__asm)\b", text) and path != DEVICE_LAYER:
-        faults.append(f"{path}: only {DEVICE_LAYER} may hold assembly")
+    if re.search(r"\b(asm|__asm__|__asm)\b", text) and path != PTX:
+        faults.append(f"{path}: only {PTX} may hold assembly")
     return faults + environment_faults(path, text)
 
 
@@ -198,7 +200,7 @@ def test_every_interface_is_an_operator():
         ("csrc/cpu/a.cpp", "#include <pybind11/stl.h>", "only binding may include <pybind11/stl.h>"),
         ("csrc/cuda/a.cu", "#include <Python.h>", "only binding may include <Python.h>"),
         ("csrc/binding/a.cpp", "#include <cuda_runtime.h>", "only cuda may include <cuda_runtime.h>"),
-        ("csrc/cuda/a.cu", 'asm volatile("fence;");', "only csrc/cuda/device.cuh may hold assembly"),
+        ("csrc/cuda/device.cuh", 'asm volatile("fence;");', "only csrc/cuda/tensor_core.cuh may hold assembly"),
         ("csrc/core/a.h", 'getenv("THREADS")', "uses getenv"),
     ],
 )
@@ -213,7 +215,8 @@ def test_planted_cpp_faults_are_found(path, line, fault):
         ("csrc/cuda/a.cu", '#include "core/mirror.h"'),
         ("csrc/binding/a.cpp", '#include "cpu/dispatch.h"'),
         ("csrc/binding/a.cpp", "#include <pybind11/stl.h>"),
-        ("csrc/cuda/device.cuh", '#include "emulator.h"\nasm volatile("fence;");'),
+        ("csrc/cuda/device.cuh", '#include "emulator.h"'),
+        ("csrc/cuda/tensor_core.cuh", '#include "emulator_tensor_core.h"\nasm volatile("fence;");'),
         ("csrc/cpu/a.cpp", "/* asm\nand */  // getenv in a comment"),
     ],
 )

@@ -144,17 +144,21 @@ class UNet(nn.Module):
         return cast("list[_Block]", list(self.contracting)), cast("list[_Block]", list(self.expanding))
 
     @contextmanager
-    def packed_weights(self) -> Iterator[None]:
-        """Within this context, predict with the 3x3 weights as the CPU's kernels want them, transformed only once.
+    def packed_weights(self, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+        """Within this context, predict with the 3x3 weights as the kernels want them, transformed only once.
 
-        For many forward passes without gradients, float32 on the CPU (elsewhere it changes nothing): it saves 5
-        to 10 % of the time of a 572x572 tile, and takes four times the memory of the 3x3 weights, 450 MB at base 64.
-        The weights must not change within.
+        For many forward passes without gradients, float32 on the CPU or bfloat16 on CUDA (elsewhere it changes
+        nothing). On the CPU it saves 5 to 10 % of the time of a 572x572 tile, and takes four times the memory of the
+        3x3 weights, 450 MB at base 64. The weights must not change within.
+
+        Args:
+            dtype: of the images that will be predicted.
         """
         contracting, expanding = self._blocks()
         convolutions = [conv for block in contracting + expanding for conv in (block.conv1, block.conv2)]
-        if self.backend == "native" and all(conv.weight.is_cpu for conv in convolutions):
-            self._packed = {conv: ops.pack_conv_relu(conv.weight.detach()) for conv in convolutions}
+        on_cpu = all(conv.weight.is_cpu for conv in convolutions)
+        if self.backend == "native" and (dtype == torch.float32 if on_cpu else dtype == torch.bfloat16):
+            self._packed = {conv: ops.pack_conv_relu(conv.weight.detach().to(dtype)) for conv in convolutions}
         try:
             yield
         finally:
@@ -163,7 +167,8 @@ class UNet(nn.Module):
     def _weights(self, conv: _Convolution, x: Tensor) -> dict[str, Tensor | None]:
         """Return the arguments of `ops.conv_relu` that belong to a convolution."""
         weight, bias = conv.in_dtype_of(x)
-        packed = self._packed.get(conv) if x.dtype == torch.float32 else None
+        packed = self._packed.get(conv)
+        packed = packed if packed is None or packed.dtype == x.dtype else None
         return {"weight": weight, "bias": bias, "packed": packed}
 
     def _block_and_pool(self, op: ModuleType, block: _Block, x: Tensor, level: int) -> tuple[Tensor, Tensor]:

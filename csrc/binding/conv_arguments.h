@@ -9,15 +9,29 @@
 
 namespace unet_fast {
 
-// `where` is the tensor whose dtype and device must allow the algorithm.
+// `where` is the tensor whose dtype and device must allow the algorithm; what CUDA's ask beyond that, see below.
 inline ConvAlgorithm algorithm_of(const Check& check, const std::string& name, const Tensor& where) {
   if (name == "auto") return ConvAlgorithm::automatic;
   if (name == "direct") return ConvAlgorithm::direct;
-  check.that(name == "winograd", "algorithm", "\"auto\", \"direct\" or \"winograd\"", '"' + name + '"');
-  check.that(where.dtype == DType::float32 && where.device < 0, "algorithm",
-             "\"auto\" or \"direct\", as \"winograd\" is for float32 on the CPU",
-             std::string("\"winograd\" for ") + name_of(where.dtype) + (where.device < 0 ? " on the CPU" : " on CUDA"));
-  return ConvAlgorithm::winograd;
+  const bool is_winograd = name == "winograd", is_mma = name == "mma";
+  check.that(is_winograd || is_mma || name == "wgmma", "algorithm",
+             "\"auto\", \"direct\", \"winograd\", \"mma\" or \"wgmma\"", '"' + name + '"');
+  const bool is_on_cpu = where.device < 0;
+  const DType dtype = is_winograd ? DType::float32 : DType::bfloat16;
+  check.that(
+      where.dtype == dtype && is_on_cpu == is_winograd, "algorithm",
+      "\"auto\" or \"direct\", as \"" + name + "\" is for " + (is_winograd ? "float32 on the CPU" : "bfloat16 on CUDA"),
+      '"' + name + "\" for " + name_of(where.dtype) + (is_on_cpu ? " on the CPU" : " on CUDA"));
+  return is_winograd ? ConvAlgorithm::winograd : is_mma ? ConvAlgorithm::mma : ConvAlgorithm::wgmma;
+}
+
+// On CUDA: whether the algorithm can be had for these shapes, on this GPU and with this build.
+template <class Args>
+void check_algorithm(const Check& check, const std::string& name, const Args& args, const Tensor& where,
+                     const char* (*refuses)(const Args& args, int device)) {
+  if (where.device < 0) return;
+  const char* refusal = refuses(args, where.device);
+  check.that(!refusal, "algorithm", "one that can compute this", '"' + name + "\", which " + (refusal ? refusal : ""));
 }
 
 // The window of a batch of images that is read beside x.

@@ -77,7 +77,8 @@ Tensor result_of(const ConvReluArgs& layer, const Tensor& x) {
 // The weight and the bias of the layer before.
 using First = std::optional<std::pair<Tensor, Tensor>>;
 
-// `first`, `pooled`, `crop` and a skip only where conv_relu_fuses; `packed` is what conv_relu_pack made of the weight.
+// `first`, `pooled`, `crop` and a skip only where conv_relu_fuses, on CUDA with a weight whose input channels are
+// neighbours and without `first`; `packed` is what conv_relu_pack made of the weight.
 void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
                const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop, const Tensor& y,
                const std::optional<Tensor>& pooled, const First& first, const py::function& allocate,
@@ -101,6 +102,7 @@ void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Ten
     check.images(*pooled, "pooled", {x.size[0], weight.size[0], height / 2, width / 2}, x, "x");
   }
   if (packed) {
+    check.device(*packed, "packed", x, "x");
     check.shape(*packed, "packed", {conv_relu_packed(args)});
     check.dtype(*packed, "packed", {DType::float32});
   }
@@ -109,11 +111,13 @@ void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Ten
   args.crop = crop;
   args.pooled = pooled ? pooled->data : nullptr;
   args.packed = packed ? packed->as<const float>() : nullptr;
+  check_algorithm(check, algorithm, args, x, conv_relu_cuda_refuses);
   run(x, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
 
 bool fuses(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight, const std::string& algorithm) {
-  return x.device < 0 && conv_relu_fuses(forward(Check("conv_relu"), x, skip, weight, algorithm));
+  const ConvReluArgs args = forward(Check("conv_relu"), x, skip, weight, algorithm);
+  return x.device < 0 ? conv_relu_fuses(args) : conv_relu_cuda_fuses(args, x.device);
 }
 
 bool makes_first(const Tensor& image, const Tensor& first_weight, const Tensor& weight, const std::string& algorithm) {
@@ -200,6 +204,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .y_rest = grad_skip ? grad_skip->data : nullptr,
       .y_channels = grad_x.size[1],
   };
+  check_algorithm(check, algorithm, args, grad, conv_relu_cuda_refuses);
   run(grad, stream, args, conv_relu_cpu, conv_relu_cuda, kWorkspace, allocate);
 }
 

@@ -51,6 +51,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
       .algorithm = algorithm_of(check, algorithm, x),
       .skip = window,
   };
+  check_algorithm(check, algorithm, args, x, conv_relu_weight_grad_cuda_refuses);
   run(x, stream, args, conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda,
       {conv_relu_weight_grad_cpu_workspace, conv_relu_weight_grad_cuda_workspace}, allocate);
 }

@@ -20,7 +20,10 @@ constexpr const char* kAbsent =
 
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_cuda(const ConvReluArgs&, const Stream&) { return kAbsent; }
+const char* conv_relu_cuda_refuses(const ConvReluArgs&, int) { return nullptr; }
+bool conv_relu_cuda_fuses(const ConvReluArgs&, int) { return false; }
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs&, const Stream&) { return kAbsent; }
+const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs&, int) { return nullptr; }
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs&) { return 0; }
 const char* up_conv_cuda(const UpConvArgs&, const Stream&) { return kAbsent; }
 const char* up_conv_data_grad_cuda(const UpConvDataGradArgs&, const Stream&) { return kAbsent; }

@@ -1,8 +1,7 @@
 // conv_relu on CUDA without tensor cores: a matrix product whose left side is gathered from the image on the fly.
 //
 //   rows: output pixels   columns: output channels   k = (ky, kx, c)
-#include "ops/conv_relu.h"
-
+#include "cuda/conv_relu_paths.h"
 #include "cuda/gathered_product.cuh"
 
 namespace unet_fast {
@@ -59,7 +58,7 @@ struct ConvRelu {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-const char* conv_relu_cuda(const ConvReluArgs& args, const Stream& stream) {
+const char* conv_relu_direct(const ConvReluArgs& args, const Stream& stream) {
   const char* error = nullptr;
   visit_float_type(args.dtype, [&](auto type) { error = launch_product(ConvRelu<decltype(type)>(args), 1, stream); });
   return error;

@@ -1,8 +1,7 @@
 // conv_relu_weight_grad on CUDA without tensor cores: a matrix product that sums over the output pixels.
 //
 //   rows: (ky, kx, c), and a last one whose factor is 1 and gives the bias   columns: output channels   k: pixels
-#include "ops/conv_relu_weight_grad.h"
-
+#include "cuda/conv_relu_paths.h"
 #include "cuda/gathered_product.cuh"
 
 namespace unet_fast {
@@ -12,11 +11,13 @@ template <class T>
 struct WeightGrad : ChunkedSum {
   static constexpr bool kNeighbouringRows = true;
   ConvReluWeightGradArgs args;
+  int64_t channels;  // of both sources
 
   explicit WeightGrad(const ConvReluWeightGradArgs& args)
-      : ChunkedSum(9 * args.in_channels + 1, args.out_channels, args.images * (args.height - 2) * (args.width - 2),
-                   args.workspace),
-        args(args) {}
+      : ChunkedSum(9 * (args.in_channels + args.skip.channels) + 1, args.out_channels,
+                   args.images * (args.height - 2) * (args.width - 2), args.workspace),
+        args(args),
+        channels(args.in_channels + args.skip.channels) {}
 
   struct Row {
     int64_t ky, kx, c;
@@ -24,14 +25,18 @@ struct WeightGrad : ChunkedSum {
   };
 
   UNET_FAST_METHOD Row row(int64_t row) const {
-    const int64_t tap = row / args.in_channels;
-    return {tap / 3, tap % 3, row % args.in_channels, row == rows - 1};
+    const int64_t tap = row / channels;
+    return {tap / 3, tap % 3, row % channels, row == rows - 1};
   }
 
   UNET_FAST_METHOD float a(const Row& row, int64_t pixel) const {
     if (row.bias) return 1;
     const int64_t line = pixel / (args.width - 2), x = pixel % (args.width - 2) + row.kx;
     const int64_t image = line / (args.height - 2), y = line % (args.height - 2) + row.ky;
+    if (row.c >= args.in_channels) {
+      return to_float(static_cast<const T*>(args.skip.data)[image * args.skip.image_stride + y * args.skip.row_stride +
+                                                            x * args.skip.channels + row.c - args.in_channels]);
+    }
     return to_float(
         static_cast<const T*>(args.x)[((image * args.height + y) * args.width + x) * args.in_channels + row.c]);
   }
@@ -47,8 +52,8 @@ struct WeightGrad : ChunkedSum {
     if (row == rows - 1) {
       static_cast<T*>(args.grad_bias)[o] = from_float<T>(sum);
     } else {
-      const int64_t tap = row / args.in_channels, c = row % args.in_channels;
-      static_cast<T*>(args.grad_weight)[(o * args.in_channels + c) * 9 + tap] = from_float<T>(sum);
+      const int64_t tap = row / channels, c = row % channels;
+      static_cast<T*>(args.grad_weight)[(o * channels + c) * 9 + tap] = from_float<T>(sum);
     }
   }
 };
@@ -57,11 +62,11 @@ struct WeightGrad : ChunkedSum {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args) {
+int64_t conv_relu_weight_grad_direct_workspace(const ConvReluWeightGradArgs& args) {
   return WeightGrad<float>(args).workspace();
 }
 
-const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs& args, const Stream& stream) {
+const char* conv_relu_weight_grad_direct(const ConvReluWeightGradArgs& args, const Stream& stream) {
   const char* error = nullptr;
   visit_float_type(args.dtype,
                    [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });

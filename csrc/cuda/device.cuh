@@ -35,6 +35,19 @@ class DeviceGuard {
   cudaError_t status_;
 };
 
+struct DeviceTraits {
+  int capability;       // 90 for sm_90; 0 where CUDA does not say
+  int multiprocessors;  // at least 1
+};
+
+inline DeviceTraits device_traits(int device) {
+  int major = 0, minor = 0, multiprocessors = 1;
+  const bool is_known = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+                        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
+                        cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
+  return is_known ? DeviceTraits{10 * major + minor, multiprocessors} : DeviceTraits{0, 1};
+}
+
 // Launches kernel(args...) on the stream. Returns null, or what CUDA said.
 // An empty grid is no launch.
 template <class... Parameters, class... Args>

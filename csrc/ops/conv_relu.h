@@ -10,8 +10,9 @@
 
 namespace unet_fast {
 
-// How the CPU computes it. Winograd's convolution is float32 alone; bfloat16 and CUDA are always direct.
-enum class ConvAlgorithm : int32_t { automatic, direct, winograd };
+// How it is computed: the sums as they are written; Winograd's algorithm, for float32 on the CPU; tensor cores, for
+// bfloat16 on CUDA, by mma (sm_80 and later) or wgmma (sm_90a).
+enum class ConvAlgorithm : int32_t { automatic, direct, winograd, mma, wgmma };
 
 // A second source beside x, of the same size: a window of a batch of NHWC images, whose pixels are dense.
 struct SkipWindow {
@@ -33,24 +34,24 @@ struct ConvReluArgs {
   int64_t padding;          // p, pixels: zeros that are read around x
   const void* weight;       // (o, c, ky, kx), read through the strides below; ky = kx = 0 here
   int64_t weight_stride_o;  // elements
-  int64_t weight_stride_c;  // elements
+  int64_t weight_stride_c;  // elements; 1 for mma and wgmma, whose other strides are multiples of 8
   int64_t weight_stride_y;  // elements; negative, like the next, where the kernel is rotated
   int64_t weight_stride_x;  // elements
   const void* bias;         // [O] dense or null (0)
   bool relu;                // y = max(y, 0)
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
   float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
-  ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd.h
+  ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd_path.cpp and cuda/conv_relu_paths.cu
 
-  // The rest only where conv_relu_fuses(args): what would else be operators of their own.
+  // The rest only where conv_relu_fuses(args), on CUDA conv_relu_cuda_fuses: what would else be operators of their own.
   SkipWindow skip = {};           // its channels follow those of x under the weight, whose c runs over both
   int64_t crop = 0;               // pixels along each edge of y that are not stored; y and gate are smaller by them
   void* pooled = nullptr;         // [N, H'/2, W'/2, O] or null: the maximum of 2 x 2 pixels of the H' x W' of y
   void* y_rest = nullptr;         // [N, H', W', O - y_channels] dense or null: outputs from y_channels on
   int64_t y_channels = 0;         // outputs that go to y where there is y_rest
-  const float* packed = nullptr;  // what conv_relu_pack made of the weight, or null
+  const float* packed = nullptr;  // CPU: what conv_relu_pack made of the weight, or null
 
-  // Null, or a layer of few channels whose y is x here: it is computed on the way, part by part, and x is not read. Of
+  // CPU: null, or a layer of few channels whose y is x here: it is computed on the way, part by part, and x is not read. Of
   // its fields y, workspace and those from skip on are not used.
   const ConvReluArgs* first = nullptr;
 };
@@ -66,5 +67,9 @@ void conv_relu_pack(const ConvReluArgs& args, const Threads& threads);  // into 
 int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads);
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads);
 const char* conv_relu_cuda(const ConvReluArgs& args, const Stream& stream);  // null, or what CUDA said
+// Null, or why args.algorithm cannot compute this on the CUDA device, to follow the algorithm's name.
+const char* conv_relu_cuda_refuses(const ConvReluArgs& args, int device);
+// Whether the CUDA device has these shapes, with skip, crop, pooled or y_rest, in one pass.
+bool conv_relu_cuda_fuses(const ConvReluArgs& args, int device);
 
 }  // namespace unet_fast

@@ -25,7 +25,7 @@ struct ConvReluWeightGradArgs {
   void* grad_bias;       // [O] dense
   float* workspace;      // conv_relu_weight_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
   ConvAlgorithm algorithm;
-  SkipWindow skip = {};  // a second source as in ConvReluArgs, only where conv_relu_fuses;
+  SkipWindow skip = {};  // a second source as in ConvReluArgs, on the CPU only where conv_relu_fuses;
                          // grad_weight is then [O, C + its channels, 3, 3]
 };
 
@@ -33,5 +33,6 @@ int64_t conv_relu_weight_grad_cpu_workspace(const ConvReluWeightGradArgs& args, 
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args);
 void conv_relu_weight_grad_cpu(const ConvReluWeightGradArgs& args, const Threads& threads);
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs& args, const Stream& stream);
+const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs& args, int device);  // as in conv_relu.h
 
 }  // namespace unet_fast

@@ -67,6 +67,12 @@ class Machine {
   void wait_until(bool (*ready)(const void*), const void* context, const char* what, const std::source_location& where);
   void barrier(const std::source_location& where);
   void* dynamic_shared() const { return shared_.get(); }
+  size_t dynamic_shared_bytes() const { return shared_bytes_; }
+  uint64_t block_serial() const { return block_serial_; }
+  void later(std::function<void()> function) { later_.push_back(std::move(function)); }
+  void fail(const std::string& message) {
+    if (error_.empty()) error_ = "in block " + text(blockIdx) + ": " + message;
+  }
 
  private:
   struct Waiting {
@@ -93,8 +99,8 @@ class Machine {
   bool run_block();
   void run_threads(Fiber& fiber);
   void resume(Fiber& fiber);
+  bool run_one_of_later();
   void report_deadlock();
-  void fail(const std::string& message) { error_ = "in block " + text(blockIdx) + ": " + message; }
 
   void (*body_)(void*) = nullptr;
   void* context_ = nullptr;
@@ -105,6 +111,8 @@ class Machine {
   size_t started_ = 0, finished_ = 0;
   std::vector<Waiting> waiting_;
   Barrier barrier_;
+  std::vector<std::function<void()>> later_;
+  uint64_t block_serial_ = 0;
   std::string error_;
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
@@ -144,6 +152,8 @@ bool Machine::run_block() {
   random.shuffle(order_);
   started_ = finished_ = 0;
   barrier_ = {};
+  ++block_serial_;
+  later_.clear();
   std::vector<Waiting> ready;
   while (finished_ < order_.size() && error_.empty()) {
     if (started_ < order_.size()) {
@@ -163,7 +173,9 @@ bool Machine::run_block() {
       if (is_ready) ready.push_back(thread);
       return is_ready;
     });
-    if (ready.empty()) report_deadlock();
+    if (random.below(2) || ready.empty()) {
+      if (!run_one_of_later() && ready.empty()) report_deadlock();
+    }
     random.shuffle(ready);
     for (const Waiting& thread : ready) {
       if (!error_.empty()) break;
@@ -171,6 +183,7 @@ bool Machine::run_block() {
       resume(*thread.fiber);
     }
   }
+  if (!later_.empty()) fail("the block has ended and not waited for " + std::to_string(later_.size()) + " copies");
   if (error_.empty()) return true;
   waiting_.clear();
   idle_.clear();
@@ -223,6 +236,15 @@ void Machine::barrier(const std::source_location& where) {
       &passed, "__syncthreads()", where);
 }
 
+bool Machine::run_one_of_later() {
+  if (later_.empty()) return false;
+  const size_t chosen = random.below(later_.size());
+  const std::function<void()> function = std::move(later_[chosen]);
+  later_.erase(later_.begin() + static_cast<std::ptrdiff_t>(chosen));
+  function();
+  return true;
+}
+
 void Machine::report_deadlock() {
   const Waiting& first = waiting_.front();
   fail("deadlock: " + std::to_string(waiting_.size()) + " of " + std::to_string(order_.size()) +
@@ -231,6 +253,7 @@ void Machine::report_deadlock() {
 }
 
 Machine machine;
+DeviceTraits device = {90, 3};
 
 }  // namespace
 
@@ -243,9 +266,17 @@ void wait_until(bool (*ready)(const void*), const void* context, const char* wha
 void barrier(const std::source_location& where) { machine.barrier(where); }
 
 void* dynamic_shared() { return machine.dynamic_shared(); }
+size_t dynamic_shared_bytes() { return machine.dynamic_shared_bytes(); }
+uint64_t block_serial() { return machine.block_serial(); }
+uint64_t random_below(uint64_t count) { return machine.random.below(count); }
+void later(std::function<void()> function) { machine.later(std::move(function)); }
+void fail(const std::string& message) { machine.fail(message); }
+void use_device(int capability, int multiprocessors) { device = {capability, multiprocessors}; }
 
 const char* run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* context) {
   return machine.run_grid(grid, block, shared_bytes, body, context);
 }
 
 }  // namespace unet_fast::emulator
+
+unet_fast::DeviceTraits unet_fast::device_traits(int) { return emulator::device; }

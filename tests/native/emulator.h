@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <source_location>
+#include <string>
 #include <tuple>
 
 #include "core/stream.h"
@@ -52,6 +54,16 @@ void wait_until(bool (*ready)(const void* context), const void* context, const c
 void barrier(const std::source_location& where);
 
 void* dynamic_shared();
+size_t dynamic_shared_bytes();
+
+// What emulator_tensor_core.cpp builds on.
+uint64_t block_serial();                     // another number for each block that runs
+uint64_t random_below(uint64_t count);       // in [0, count)
+void later(std::function<void()> function);  // at a random time between the steps of the block's threads
+void fail(const std::string& message);       // ends the launch with an error
+
+// What device_traits() answers.
+void use_device(int capability, int multiprocessors);
 
 // Calls body(context) once for each thread of each block. Returns null or what went wrong.
 const char* run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void* context), void* context);
@@ -59,6 +71,12 @@ const char* run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(vo
 }  // namespace emulator
 
 // As in device.cuh.
+struct DeviceTraits {
+  int capability;
+  int multiprocessors;
+};
+DeviceTraits device_traits(int device);
+
 template <class... Parameters, class... Args>
 const char* launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Stream&,
                    const Args&... args) {

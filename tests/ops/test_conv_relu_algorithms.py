@@ -134,6 +134,67 @@ def test_nan_stays_in_its_tiles(cpu, generator):
     assert not spoiled.any()
 
 
+@pytest.fixture
+def cuda(device):
+    if device.type != "cuda":
+        pytest.skip("tensor cores are CUDA's")
+    return device
+
+
+# (N, C, S, O, H, W): around chunks of 64 channels and tiles of 8 x 32 pixels.
+TENSOR_CORE_SHAPES = [
+    (1, 8, 0, 8, 5, 7),
+    (2, 64, 0, 64, 20, 38),
+    (1, 72, 0, 136, 18, 66),
+    (1, 64, 64, 64, 36, 40),
+    (2, 128, 128, 256, 30, 22),
+]
+
+
+@pytest.mark.parametrize("shape", TENSOR_CORE_SHAPES)
+@pytest.mark.parametrize("algorithm", ["mma", "wgmma", "auto"])
+def test_tensor_cores_against_float64(cuda, generator, algorithm, shape):
+    """Forced and chosen: result, gradients and the same bits twice; a skip is a window, and not concatenated."""
+    if algorithm == "wgmma" and torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip("wgmma is for compute capability 9.0")
+    n, c, s, o, h, w = shape
+    x, _, bias, grad = (t.bfloat16() for t in layer((n, c, o, h, w), generator, cuda))
+    weight = (random_tensor((o, c + s, 3, 3), generator, cuda) * (2 / (9 * (c + s))) ** 0.5).bfloat16()
+    skip = random_tensor((n, h + 4, w + 4, s), generator, cuda).bfloat16().movedim(3, 1)[..., 2:-2, 2:-2]
+    args = [x, weight, bias] + ([skip] if s else [])
+    leaves = [tensor.detach().requires_grad_() for tensor in args]
+
+    def run():
+        y = ops.conv_relu(*leaves[:3], skip=leaves[3] if s else None, algorithm=algorithm)
+        return [y, *torch.autograd.grad(y, leaves, grad)]
+
+    got = run()
+    exact = [tensor.detach().double().cpu().requires_grad_() for tensor in args]
+    linear = reference.conv_relu(*exact[:3], skip=exact[3] if s else None, relu=False)
+    gated = grad.double().cpu() * (got[0].cpu() > 0)
+    for a, b in zip(got, [linear.relu(), *torch.autograd.grad(linear, exact, gated)], strict=True):
+        assert relative_l2(a, b) <= 4e-3  # two roundings to bfloat16 at most
+    assert all(torch.equal(a, b) for a, b in zip(got, run(), strict=True))
+
+
+@pytest.mark.parametrize("algorithm", ["mma", "wgmma"])
+def test_tensor_cores_pool_and_crop(cuda, generator, algorithm):
+    if algorithm == "wgmma" and torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip("wgmma is for compute capability 9.0")
+    x, weight, bias, _ = (t.bfloat16() for t in layer((2, 64, 72, 22, 38), generator, cuda))
+    packed = ops.pack_conv_relu(weight)
+    skip, pooled = ops.conv_relu_pool(x, weight, bias, 3, algorithm=algorithm, packed=packed)
+    y = ops.conv_relu(x, weight, bias, algorithm=algorithm)
+    assert torch.equal(skip, y[..., 3:-3, 3:-3])
+    assert torch.equal(pooled, ops.max_pool(y))
+
+
+def test_impossible_on_cuda(cuda, generator):
+    x, weight, bias, _ = (t.bfloat16() for t in layer((1, 12, 8, 6, 6), generator, cuda))
+    with pytest.raises(ValueError, match='"mma", which is for numbers of channels that are multiples of 8'):
+        ops.conv_relu(x, weight, bias, algorithm="mma")
+
+
 def test_opcheck(generator):
     x, weight, bias, grad = layer((1, 5, 6, 7, 8), generator, torch.device("cpu"))
     forward, backward = torch.ops.unet_fast.conv_relu.default, torch.ops.unet_fast.conv_relu_backward.default
@@ -143,12 +204,16 @@ def test_opcheck(generator):
 
 def test_errors(generator):
     x, weight, bias, grad = layer((1, 4, 6, 5, 5), generator, torch.device("cpu"))
-    with pytest.raises(ValueError, match='conv_relu: algorithm: wanted "auto", "direct" or "winograd", got "fft"'):
+    with pytest.raises(ValueError, match='algorithm: wanted "auto", "direct", "winograd", "mma" or "wgmma", got "fft"'):
         ops.conv_relu(x, weight, bias, algorithm="fft")
     half = [tensor.bfloat16() for tensor in (x, weight, bias, grad)]
     wanted = '"winograd" is for float32 on the CPU, got "winograd" for bfloat16 on the CPU'
     with pytest.raises(ValueError, match=f'conv_relu: algorithm: wanted "auto" or "direct", as {wanted}'):
         ops.conv_relu(*half[:3], algorithm="winograd")
+    for algorithm in ("mma", "wgmma"):
+        for args in (half[:3], (x, weight, bias)):
+            with pytest.raises(ValueError, match=f'as "{algorithm}" is for bfloat16 on CUDA, got "{algorithm}" for'):
+                ops.conv_relu(*args, algorithm=algorithm)
     for needs in ([True, False, False], [False, True, True]):
         with pytest.raises(ValueError, match=f'conv_relu_backward: algorithm: wanted "auto" or "direct", as {wanted}'):
             torch.ops.unet_fast.conv_relu_backward(half[3], None, half[0], half[1], needs, "winograd")

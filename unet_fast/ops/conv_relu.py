@@ -31,20 +31,22 @@ def conv_relu(
         weight: [O, C, 3, 3], dtype of x, any strides; [O, C + S, 3, 3] with a skip.
         bias: [O], dtype of x.
         skip: [N, S, H, W], dtype of x, or None (default): read as torch.cat([x, skip], dim=1) would be. Where
-            Winograd's algorithm is chosen and C is a multiple of 16, nothing is concatenated, and skip may be a window
-            of a channels_last tensor; elsewhere it is concatenated.
+            Winograd's algorithm is chosen and C is a multiple of 16, or tensor cores, nothing is concatenated, and skip
+            may be a window of a channels_last tensor; elsewhere it is concatenated.
         relu: whether the positive part is taken; default True, as in the paper.
         algorithm: "auto" (default) chooses by shape; "direct" takes the sums as they are written; "winograd" saves
             three quarters of the multiplications and is for float32 on the CPU, where it is chosen from 16 channels on.
-            It computes tiles of 4 x 4 pixels: an input that is not finite spoils the whole tiles that read it. Holds
-            for the gradients, too.
+            It computes tiles of 4 x 4 pixels: an input that is not finite spoils the whole tiles that read it. "mma"
+            and "wgmma" are for bfloat16 on CUDA with C, S and O multiples of 8, where they are chosen: tensor cores
+            from compute capability 8.0 on, and those of 9.0 by its own instructions. Holds for the gradients, too; the
+            weight's by "mma" is "direct".
         packed: what `pack_conv_relu(weight)` returned, or None (default).
 
     Returns:
         [N, O, H - 2, W - 2], dtype of x, in channels_last memory.
 
     Raises:
-        ValueError: an argument has the wrong shape or device, or the algorithm is unknown or not for x.
+        ValueError: an argument has the wrong shape or device, or the algorithm is unknown or not for this.
         TypeError: an argument has the wrong dtype.
     """
     if _wants_gradient(x, skip, weight, bias):
@@ -64,8 +66,8 @@ def conv_relu_pool(
 ) -> tuple[Tensor, Tensor]:
     """Convolve as `conv_relu` does, and take both ways on: the skip, cropped, and the maximum of every 2x2 pixels.
 
-    On the CPU, where Winograd's algorithm is chosen, one pass writes both, and without gradients no pixel that is
-    cropped away. Differentiable like `conv_relu`.
+    Where Winograd's algorithm is chosen on the CPU, or tensor cores on CUDA, one pass writes both, and without
+    gradients no pixel that is cropped away. Differentiable like `conv_relu`.
 
     Args:
         x: as for `conv_relu`, with even H and W.
@@ -94,19 +96,22 @@ def conv_relu_pool(
 
 
 def pack_conv_relu(weight: Tensor) -> Tensor | None:
-    """Transform a weight once for many calls of `conv_relu` or `conv_relu_pool` without gradients on the CPU.
+    """Transform a weight once for many calls of `conv_relu` or `conv_relu_pool` without gradients.
 
     Args:
-        weight: [O, C, 3, 3] float32 on the CPU.
+        weight: [O, C, 3, 3], float32 on the CPU, float32 or bfloat16 on CUDA.
 
     Returns:
-        The transformed weight, four times the memory of the weight and valid for the instruction set in use; None where
-        "auto" takes the weight as it is.
+        On the CPU the transformed weight, four times the memory of the weight and valid for the instruction set in use;
+        on CUDA a bfloat16 weight in the memory order of tensor cores (channels_last). None where "auto" takes the
+        weight as it is.
 
     Raises:
         ValueError: the weight has the wrong shape or device.
         TypeError: the weight has the wrong dtype.
     """
+    if weight.is_cuda:
+        return _channels_last(weight) if weight.dtype == torch.bfloat16 else None
     floats = _C.conv_relu_packed(weight)
     if not floats:
         return None
@@ -173,11 +178,16 @@ def _dense_pixels(skip: Tensor | None) -> Tensor | None:
     return _channels_last(skip)
 
 
-def _innermost(weight: Tensor, dim: int) -> Tensor:
-    """Lay the weight out as [3, 3, .., ..] with `dim` innermost on CUDA; the CPU kernels pack it themselves."""
-    if not weight.is_cuda:
-        return weight
-    return weight.movedim((2, 3, dim), (0, 1, 3)).contiguous().movedim((0, 1, 3), (2, 3, dim))
+def _cuda_weight(x: Tensor, skip: Tensor | None, weight: Tensor, algorithm: str, transposed: bool = False) -> Tensor:
+    """Lay a weight out as the kernels of CUDA read it; those of the CPU pack it themselves.
+
+    Tensor cores want the channels over which is summed innermost, the portable kernel the others: [3, 3, .., ..].
+    Summed are the inputs, or, transposed, the outputs.
+    """
+    summed = 0 if transposed else 1
+    if _C.conv_relu_fuses(x, skip, weight, algorithm):
+        return _channels_last(weight.movedim(summed, 1)).movedim(1, summed)
+    return weight.movedim((2, 3, 1 - summed), (0, 1, 3)).contiguous().movedim((0, 1, 3), (2, 3, 1 - summed))
 
 
 def _size(x: Tensor, weight: Tensor, crop: int = 0) -> tuple[int, int, int, int]:
@@ -203,8 +213,9 @@ def _conv_relu(
     x, skip = _channels_last(x), _dense_pixels(skip)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
-    weight, bias = _innermost(weight, 0), bias.contiguous()
-    _C.conv_relu(x, skip, weight, bias, relu, algorithm, packed, 0, y, None, None, scratch(x), stream(x))
+    if x.is_cuda:
+        weight, packed = _cuda_weight(x, skip, weight if packed is None else packed, algorithm), None
+    _C.conv_relu(x, skip, weight, bias.contiguous(), relu, algorithm, packed, 0, y, None, None, scratch(x), stream(x))
     return y
 
 
@@ -257,10 +268,12 @@ def _conv_relu_pool(
         x, first = _conv_relu(x, *first, True, algorithm), None
     if not first and not _C.conv_relu_fuses(x, None, weight, algorithm):
         _pooled_size(x, weight, crop, False)
-        y = _conv_relu(x, weight, bias, True, algorithm)
+        y = _conv_relu(x, weight, bias, True, algorithm, packed=packed)
         pooled: Tensor = torch.ops.unet_fast.max_pool(y)
         return (_channels_last(_cropped(y, crop)) if crop else y), pooled
     skip, pooled = _empty_pool(x, weight, bias, crop, algorithm, packed, *(first or ()))
+    if x.is_cuda:
+        weight, packed = _cuda_weight(x, None, weight if packed is None else packed, algorithm), None
     bias = bias.contiguous()
     _C.conv_relu(x, None, weight, bias, True, algorithm, packed, crop, skip, pooled, first, scratch(x), stream(x))
     return skip, pooled
@@ -312,9 +325,13 @@ def _conv_relu_backward(
     results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
     grad_x, grad_weight, grad_bias, grad_skip = results
     grad, y = _channels_last(grad), y if y is None else _channels_last(y)
+    if y is not None and x.is_cuda and _C.conv_relu_fuses(x, skip, weight, algorithm):
+        # Tensor cores read the gradient as it is.
+        grad, y = _channels_last(torch.ops.aten.threshold_backward(grad, y, 0)), None
     if needs[0]:
         rest = None if skip is None else grad_skip
-        _C.conv_relu_data_grad(grad, y, _innermost(weight, 1), algorithm, grad_x, rest, scratch(x), stream(x))
+        turned = _cuda_weight(x, skip, weight, algorithm, transposed=True) if x.is_cuda else weight
+        _C.conv_relu_data_grad(grad, y, turned, algorithm, grad_x, rest, scratch(x), stream(x))
     if needs[1] or needs[2]:
         _C.conv_relu_weight_grad(grad, y, x, skip, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
     return results
