@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Everything that can only be learned on a GPU, in one command of at most 10 minutes: build, test, memcheck, benchmark.
+# Everything that can only be learned on a GPU, in one command of at most 10 minutes: build, test, memcheck, every path of
+# the convolutions on every layer of the network against float64 and against PyTorch, and the operators' benchmarks.
 #
 #     benchmarks/gpu.sh [folder for the results [a wheel built elsewhere]]
 #
-# The folder is benchmarks/results/<date>-<gpu> unless given; every step leaves its output there, benchmarks.json holds
-# the raw measurements and summary.txt one line per step. The exit status is 0 only if every step passed.
+# The folder is benchmarks/results/<date>-<gpu> unless given; every step leaves its output there, layers.json and
+# benchmarks.json hold the raw measurements, layers.md a table, summary.txt one line per step. The exit status is 0 only
+# if every step passed. Floors in layers.md are for an H200; benchmarks.gpu_layers takes another peak.
 #
 # Needs: an NVIDIA GPU (sm_80 or later), a python3 with torch for CUDA, pytest, pytest-benchmark, tifffile and scipy; to
 # build, also nvcc, a C++20 compiler, scikit-build-core, pybind11, cmake and ninja; or a wheel for that Python, and none
@@ -68,13 +70,18 @@ build() {
 export -f versions build
 export wheel capability
 
-step versions 30 bash -c versions
-step build 200 bash -c build
-# The native tests and the symbols are about the CPU alone, and are built anew.
-step tests 160 python3 -m pytest tests -q --ignore tests/test_native.py --ignore tests/test_symbols.py
+step versions 20 bash -c versions
+step build 150 bash -c build
+# Operators first: if a kernel is wrong, this says which. The rest of the tests is about the CPU.
+step tests 110 python3 -m pytest tests/ops tests/test_model.py -q -k cuda
 if command -v compute-sanitizer >/dev/null; then
-  step memcheck 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
-    python3 -m pytest tests/ops/test_mirror_tiles.py -q -k "cuda and (by_eye or strided or scale)"
+  # Small shapes, each tool on what it is for: addresses, and barriers of the tensor-core kernels.
+  tiny="cuda and (by_eye or pool_and_crop or (against_float64 and shape0))"
+  for tool in memcheck racecheck; do
+    step $tool 25 compute-sanitizer --tool $tool --error-exitcode 1 \
+      python3 -m pytest tests/ops/test_mirror_tiles.py tests/ops/test_conv_relu_algorithms.py -q -k "$tiny"
+  done
 fi
-step benchmarks 150 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
+step layers 150 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 80 --out "$results"
+step benchmarks 100 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed

@@ -205,7 +205,8 @@ __global__ void __launch_bounds__(kMmaThreads) conv_mma_kernel(const __grid_cons
     copies_commit();
     mma_multiply<kOutputs>(stage_of(k), first_pixel, first_output, sums);
   }
-  __syncthreads();  // nobody reads the stages any more
+  // Results go to the first stage. Warps may still read the last one, which is another: steps is a multiple of 9.
+  static_assert(9 % kMmaStages == 0 && kMmaStages > 1 && kMmaPixels * kOutputs * 2 <= kMmaStageBytes<kOutputs>);
   mma_stage_results<kOutputs>(conv.args, shared, first_pixel, first_output, block_output, sums);
   __syncthreads();  // the results are there
   mma_store<kOutputs>(conv, shared, image, tile_y, tile_x, block_output);

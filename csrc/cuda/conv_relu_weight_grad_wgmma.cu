@@ -29,10 +29,13 @@ WeightGradWgmma plan(const ConvReluWeightGradArgs& args) {
   grad.out_blocks = blocks_of(args.out_channels);
   grad.x_blocks = blocks_of(args.in_channels);
   grad.in_blocks = grad.x_blocks + blocks_of(args.skip.channels);
-  // As many shares as fill an H100 once. By the shape alone: the same bits on every GPU.
-  constexpr int kBlocks = 132;
-  const int tiles = grad.images * grad.rows * grad.columns, shares = kBlocks / (grad.out_blocks * grad.in_blocks);
-  grad.shares = shares < 1 ? 1 : shares > tiles ? tiles : shares;
+  // As many shares as fill an H100 once, each of several tiles: what a share writes is more than what a tile reads. By
+  // the shape alone: the same bits on every GPU.
+  constexpr int kBlocks = 132, kTilesOfShare = 4;
+  const int tiles = grad.images * grad.rows * grad.columns, most = tiles / kTilesOfShare;
+  const int shares = kBlocks / (grad.out_blocks * grad.in_blocks);
+  grad.shares = shares < most ? shares : most;
+  if (grad.shares < 1) grad.shares = 1;
   return grad;
 }
 

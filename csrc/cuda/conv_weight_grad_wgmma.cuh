@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(cons
   if (threadIdx.x == 0) {
     for (int i = 0; i < kGradStages; ++i) {
       mbarrier_init(barriers + 8 * i, 1);
-      mbarrier_init(barriers + 8 * (kGradStages + i), 3);
+      mbarrier_init(barriers + 8 * (kGradStages + i), 12);  // warps that multiply
     }
     mbarrier_fence_init();
   }
@@ -112,8 +112,7 @@ __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(cons
     products_commit();
     if (sums_bias) add_bias(grad, warp, lane, bias);
     products_wait<0>();
-    if (sums_bias) named_barrier(1, 128);  // all four warps have read the gradient
-    if (thread == 0) mbarrier_arrive(full + 8 * kGradStages);
+    if (lane == 0) mbarrier_arrive(full + 8 * kGradStages);  // this warp has read the stage
     if (++stage == kGradStages) stage = 0, round ^= 1;
   }
 

@@ -29,8 +29,9 @@ namespace unet_fast {
 namespace {
 
 constexpr int kConvThreads = 384;
-constexpr int kChunk = 64;      // input channels at a time: rows of 128 bytes
-constexpr int kRowBytes = 128;  // of 64 channels of a pixel, or of an output channel's weights
+constexpr int kConvReaders = 8;  // warps that multiply
+constexpr int kChunk = 64;       // input channels at a time: rows of 128 bytes
+constexpr int kRowBytes = 128;   // of 64 channels of a pixel, or of an output channel's weights
 
 struct ConvWgmma {
   TensorMap x, skip;  // boxes of 64 channels and a slab's pixels
@@ -113,7 +114,8 @@ __device__ __forceinline__ void conv_load(const ConvWgmma& conv, SharedAddress s
   }
 }
 
-// The sums of one tile. `leads` is true in one thread of the warpgroup: it gives slots back.
+// The sums of one tile. Each warp gives slots back, by the thread in which `leads` is true: PTX does not promise that
+// one warp's products are done when another's are.
 template <int kChannelGroups>
 __device__ __forceinline__ void conv_multiply(const ConvWgmma& conv, SharedAddress slab_rows, SharedAddress weight_rows,
                                               bool leads, Ring<ConvShared<kChannelGroups>::kSlabs>& slabs,
@@ -233,8 +235,8 @@ __global__ void __launch_bounds__(kConvThreads, 1) conv_wgmma_kernel(const __gri
   Ring<Shared::kWeights> weights(shared + Shared::kBarriersAt + 2 * Shared::kSlabs * 8);
   const int warpgroup = static_cast<int>(threadIdx.x) >> 7;
   if (threadIdx.x == 0) {
-    slabs.init(2);
-    weights.init(2);
+    slabs.init(kConvReaders);
+    weights.init(kConvReaders);
     mbarrier_fence_init();
   }
   __syncthreads();  // the barriers are there
@@ -247,7 +249,7 @@ __global__ void __launch_bounds__(kConvThreads, 1) conv_wgmma_kernel(const __gri
   registers_take<232>();
   const int group = warpgroup - 1;
   const int channel_group = kChannelGroups == 2 ? group : 0, row_group = kChannelGroups == 2 ? 0 : group;
-  const bool leads = (threadIdx.x & 127) == 0;
+  const bool leads = (threadIdx.x & 31) == 0;
   const SharedAddress slab_rows = shared + row_group * ConvTiles::kPixels * kRowBytes;
   const SharedAddress weight_rows = shared + Shared::kWeightsAt + channel_group * ConvTiles::kChannels * kRowBytes;
   const SharedAddress stage = shared + Shared::kStagesAt + group * Shared::kStageBytes;
@@ -259,7 +261,7 @@ __global__ void __launch_bounds__(kConvThreads, 1) conv_wgmma_kernel(const __gri
     conv_multiply<kChannelGroups>(conv, slab_rows, weight_rows, leads, slabs, weights, sums);
     conv_store(conv, stage, group, tile, sums);
   }
-  if (leads) tma_stores_wait();  // shared memory lives as long as the block
+  if ((threadIdx.x & 127) == 0) tma_stores_wait();  // shared memory lives as long as the block
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 // switches stacks.
 #include "emulator.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -99,6 +101,7 @@ class Machine {
   bool run_block();
   void run_threads(Fiber& fiber);
   void resume(Fiber& fiber);
+  void starve(std::vector<Waiting>& ready);
   bool run_one_of_later();
   void report_deadlock();
 
@@ -112,7 +115,7 @@ class Machine {
   std::vector<Waiting> waiting_;
   Barrier barrier_;
   std::vector<std::function<void()>> later_;
-  uint64_t block_serial_ = 0;
+  uint64_t block_serial_ = 0, starved_warp_ = 0;
   std::string error_;
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
@@ -177,6 +180,7 @@ bool Machine::run_block() {
       if (!run_one_of_later() && ready.empty()) report_deadlock();
     }
     random.shuffle(ready);
+    starve(ready);
     for (const Waiting& thread : ready) {
       if (!error_.empty()) break;
       threadIdx = thread.thread;
@@ -234,6 +238,20 @@ void Machine::barrier(const std::source_location& where) {
         return passed.barrier->generation != passed.generation;
       },
       &passed, "__syncthreads()", where);
+}
+
+// Makes one warp wait again, as long as others can run: warps then come as far apart as the barriers let them.
+void Machine::starve(std::vector<Waiting>& ready) {
+  constexpr uint64_t kRounds = 128;  // on average
+  if (random.below(kRounds) == 0) starved_warp_ = random.below((order_.size() + 31) / 32);
+  const auto is_starved = [&](const Waiting& thread) {
+    const uint3 index = thread.thread;
+    return ((index.z * blockDim.y + index.y) * blockDim.x + index.x) / 32 == starved_warp_;
+  };
+  const auto first = std::stable_partition(ready.begin(), ready.end(), std::not_fn(is_starved));
+  if (first == ready.begin()) return;
+  waiting_.insert(waiting_.end(), first, ready.end());
+  ready.erase(first, ready.end());
 }
 
 bool Machine::run_one_of_later() {

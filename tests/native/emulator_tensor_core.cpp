@@ -177,13 +177,19 @@ void now_or_later(Operation operation) {
   }
 }
 
-// Value (row, k) of a wgmma operand.
-float operand(uint64_t descriptor, int row, int k, bool by_columns) {
+// Values (row, 0..15) of a wgmma operand.
+void load_operand(const Block& b, uint64_t descriptor, int row, bool by_columns, float (&values)[16]) {
   const SharedAddress start = (descriptor & 0x3fff) << 4, next = (descriptor >> 16 & 0x3fff) << 4,
                       eight = (descriptor >> 32 & 0x3fff) << 4;
-  const SharedAddress place = by_columns ? start + row / 64 * next + k / 8 * eight + k % 8 * 128 + row % 64 * 2
-                                         : start + row / 8 * eight + row % 8 * 128 + k * 2;
-  return bfloat16(read<uint16_t>(swizzle(place), "an operand"));
+  for (int k = 0; k < 16; ++k) {
+    const SharedAddress place = by_columns ? start + row / 64 * next + k / 8 * eight + k % 8 * 128 + row % 64 * 2
+                                           : start + row / 8 * eight + row % 8 * 128 + k * 2;
+    const size_t offset = swizzle(place) - size_t{kWindow};
+    if (offset + 2 > b.bytes) return fail("an operand outside of shared memory");
+    BFloat16 value;
+    std::memcpy(&value, b.memory + offset, sizeof value);
+    values[k] = to_float(value);
+  }
 }
 
 void check_descriptor(uint64_t descriptor) {
@@ -195,14 +201,12 @@ void multiply(float* d, int columns, uint64_t a, uint64_t b, bool accumulates, b
   check_descriptor(a), check_descriptor(b);
   const int t = static_cast<int>(linear_thread() % 128), row = t / 32 * 16 + t % 32 / 4, column = 2 * (t % 4);
   now_or_later([=] {
-    float left[2][16];
-    for (int half = 0; half < 2; ++half) {
-      for (int k = 0; k < 16; ++k) left[half][k] = operand(a, row + 8 * half, k, by_columns);
-    }
+    const Block& shared = block();
+    float left[2][16] = {}, right[16] = {};
+    for (int half = 0; half < 2; ++half) load_operand(shared, a, row + 8 * half, by_columns, left[half]);
     for (int j = 0; j < columns / 8; ++j) {
       for (int e = 0; e < 2; ++e) {
-        float right[16];
-        for (int k = 0; k < 16; ++k) right[k] = operand(b, 8 * j + column + e, k, by_columns);
+        load_operand(shared, b, 8 * j + column + e, by_columns, right);
         for (int half = 0; half < 2; ++half) {
           float& sum = d[4 * j + 2 * half + e];
           if (!accumulates) sum = 0;

@@ -272,31 +272,47 @@ void the_table_chooses() {
 }  // namespace
 }  // namespace unet_fast::test
 
-int main() {
+// With an argument, one of "wgmma", "mma" and "weight_gradient", a few layers of that: tests/test_planted_faults.py.
+int main(int count, char** arguments) {
   using namespace unet_fast;
   using namespace unet_fast::test;
+  if (count > 1) {
+    const std::string part = arguments[1];
+    for (const Layer& layer : {Layer{1, 64, 0, 64, 20, 38, 0, true}, Layer{1, 72, 8, 72, 9, 12}}) {
+      if (part == "weight_gradient") {
+        weight_gradient(layer, ConvAlgorithm::wgmma);
+      } else {
+        forward(layer, part == "mma" ? ConvAlgorithm::mma : ConvAlgorithm::wgmma);
+      }
+    }
+    return report();
+  }
   tiles_cover_every_result_once();
   the_table_chooses();
   // Around chunks of 64 channels, blocks of 64 and 128 outputs, and tiles of 8 x 32, 16 x 16, 4 x 64, 16 x 32 pixels.
   const Layer layers[] = {
-      {1, 64, 0, 64, 11, 13},           {2, 8, 0, 8, 3, 3},
-      {1, 64, 0, 128, 20, 36},          {1, 24, 0, 72, 19, 19},
-      {1, 64, 64, 64, 12, 40},          {2, 32, 32, 40, 9, 12},
-      {1, 40, 72, 136, 7, 9},           {1, 64, 0, 64, 20, 38, 2, true},
-      {2, 16, 0, 136, 12, 36, 3, true}, {1, 128, 0, 64, 6, 68},
-      {1, 72, 0, 24, 36, 10, 1},        {0, 64, 0, 64, 8, 8},
+      {1, 64, 0, 64, 11, 13},
+      {2, 8, 0, 8, 3, 3},
+      {1, 24, 0, 72, 19, 19},
+      {1, 64, 64, 64, 12, 40},
+      {2, 32, 32, 40, 9, 12},
+      {1, 40, 72, 136, 7, 9},
+      {1, 16, 0, 128, 6, 68},
+      {1, 64, 0, 64, 20, 38, 2, true},
+      {2, 16, 0, 136, 12, 36, 3, true},
+      {1, 72, 0, 24, 36, 10, 1},
+      {0, 64, 0, 64, 8, 8},
   };
-  for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
-    for (const Layer& layer : layers) {
+  for (const Layer& layer : layers) {
+    const bool is_whole = !layer.pools && !layer.crop;
+    for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
       forward(layer, algorithm);
-      if (!layer.pools && !layer.crop) data_gradient(layer, algorithm);
+      if (is_whole) data_gradient(layer, algorithm);
+    }
+    for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::direct}) {
+      if (is_whole) weight_gradient(layer, algorithm);
     }
   }
-  for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::direct}) {
-    for (const Layer& layer : layers) {
-      if (!layer.pools && !layer.crop) weight_gradient(layer, algorithm);
-    }
-    weight_gradient({3, 64, 0, 64, 30, 45}, algorithm);  // many shares of several tiles
-  }
+  weight_gradient({3, 8, 0, 16, 30, 45}, ConvAlgorithm::wgmma);  // many shares of several tiles
   return report();
 }
