@@ -1,4 +1,4 @@
-"""elastic_warp against grid_sample of torch, remap of OpenCV and map_coordinates of scipy, on an interpolated dense field.
+"""elastic_warp against torch's grid_sample, OpenCV's remap and scipy's map_coordinates, on an interpolated dense field.
 
 All deform an image and its labels by the same B-spline field of the paper's 3x3 control grid. map_coordinates is what
 elasticdeform does, whose wheel does not run on numpy 2. OpenCV interpolates with weights in steps of 1/32 pixel.

@@ -22,8 +22,8 @@ def assert_same(a: ops.Warp, b: ops.Warp) -> None:
 
 def test_shapes_and_dtypes():
     warp = random_warp(0, 0, [4, 7, 9], SIZES, (572, 380), AugmentConfig(zoom=1.5, shift=3))
-    assert [tuple(t.shape) for t in warp] == [(3,), (3, 2), (3, 2, 3), (3, 2, 3, 3), (3, 1), (3, 1)]
-    assert [t.dtype for t in warp] == [torch.int64] * 2 + [torch.float32] * 4
+    assert [tuple(t.shape) for t in warp] == [(3,), (3, 2), (3, 2, 3), (3, 2, 3, 3), (3, 1), (3, 1), (3,), (3,), (3,)]
+    assert [t.dtype for t in warp] == [torch.int64] * 2 + [torch.float32] * 6 + [torch.int64]
 
 
 def test_depends_on_seed_epoch_and_index_alone():
@@ -38,10 +38,12 @@ def test_known_numbers():
     """The generator is part of what a seed means: a change would be a change of every trained model."""
     warp = random_warp(1, 2, 3, SIZES, 572, AugmentConfig())
     expected = np.random.Philox(key=np.array([1, 2], np.uint64), counter=np.array([0, 0, 3, 0], np.uint64))
-    words = (expected.random_raw(28) >> np.uint64(11)) / 2.0**53
+    words = (expected.random_raw(31) >> np.uint64(11)) / 2.0**53
     assert warp.origin.tolist() == [[int(words[0] * 125) - 92, int(words[1] * 125) - 92]]
     first = 10 * np.sqrt(-2 * np.log(1 - words[10])) * np.cos(2 * np.pi * words[19])
     assert warp.displacement[0, 0, 0, 0].item() == pytest.approx(first, rel=1e-6)
+
+    assert warp.noise_key.item() == int(words[30] * 2**53)
 
 
 def test_samples_differ():
@@ -128,6 +130,16 @@ def test_grey_values():
     assert 0.099 < brightness.abs().max() <= 0.10001
 
 
+def test_gamma_and_noise():
+    warp = warps(2000, AugmentConfig(gamma=2, noise=0.3))
+    assert 1.98 < warp.gamma.max() <= 2
+    assert 0.5 <= warp.gamma.min() < 0.505
+    assert abs(warp.gamma.log().mean()) < 0.03
+    assert 0.295 < warp.noise.max() <= 0.3
+    assert abs(warp.noise.mean() - 0.15) < 0.01
+    assert len(warp.noise_key.unique()) == 2000
+
+
 def test_one_choice_does_not_change_the_others():
     one, other = warps(5, AugmentConfig()), warps(5, AugmentConfig(flip=False, rot90=False, rotation=0, contrast=1))
     assert torch.equal(one.displacement, other.displacement)
@@ -167,6 +179,8 @@ def test_identity_warp_cuts_out():
         ({"config": AugmentConfig(elastic=-1)}, "elastic: wanted a number of at least 0, got -1"),
         ({"config": AugmentConfig(zoom=0.5)}, r"zoom: wanted a number of at least 1, got 0\.5"),
         ({"config": AugmentConfig(contrast=float("nan"))}, "contrast: wanted a number of at least 1, got nan"),
+        ({"config": AugmentConfig(gamma=0.5)}, r"gamma: wanted a number of at least 1, got 0\.5"),
+        ({"config": AugmentConfig(noise=-1)}, "noise: wanted a number of at least 0, got -1"),
         ({"config": AugmentConfig(order="linear")}, "order: wanted bilinear or cubic, got 'linear'"),
     ],
 )

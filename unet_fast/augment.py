@@ -22,7 +22,8 @@ from unet_fast.ops import Warp
 _SAMPLE, _ORDER_OF_IMAGES = 0, 1
 # The random words of one sample, each with one meaning: what is switched off does not change the rest.
 _ORIGIN, _FLIP, _ROT90, _ROTATION, _ZOOM, _SHIFT, _CONTRAST, _BRIGHTNESS, _DISPLACEMENT = 0, 2, 3, 4, 5, 6, 8, 9, 10
-_WORDS = _DISPLACEMENT + 18
+_GAMMA, _NOISE, _NOISE_KEY = _DISPLACEMENT + 18, _DISPLACEMENT + 19, _DISPLACEMENT + 20
+_WORDS = _NOISE_KEY + 1
 
 
 @dataclass
@@ -45,6 +46,10 @@ class AugmentConfig:
         brightness: largest change of the grey value in units of the normalised image; default 0.1.
         grey_centre: grey value of the normalised image that a change of contrast leaves alone; default 0.5, the middle
             of images that were normalised to 0 to 1.
+        gamma: largest exponent of the normalised grey values, at least 1, and its inverse the smallest; evenly spread
+            on a logarithmic scale. Default 1 (off).
+        noise: largest standard deviation of normal noise in units of the normalised image; each sample has one between
+            0 and this. Default 0 (off).
         order: interpolation of the image, "bilinear" or "cubic"; the paper leaves it open, bilinear is faster.
     """
 
@@ -58,6 +63,8 @@ class AugmentConfig:
     contrast: float = 1.5
     brightness: float = 0.1
     grey_centre: float = 0.5
+    gamma: float = 1.0
+    noise: float = 0.0
     order: Literal["bilinear", "cubic"] = "bilinear"
 
     def check(self) -> None:
@@ -69,6 +76,8 @@ class AugmentConfig:
             ("brightness", 0),
             ("zoom", 1),
             ("contrast", 1),
+            ("gamma", 1),
+            ("noise", 0),
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= least):
@@ -122,6 +131,7 @@ def random_warp(
     affine = np.empty((samples, 2, 3), np.float32)
     displacement = np.empty((samples, 2, 3, 3), np.float32)
     grey = np.empty((2, samples, 1), np.float32)
+    gamma, noise, noise_key = np.empty(samples, np.float32), np.empty(samples, np.float32), np.empty(samples, np.int64)
     for b, i in enumerate(indices):
         words = _uniform(seed, epoch, i, _SAMPLE, _WORDS)
         cycle, position = divmod(i, len(image_sizes))
@@ -130,7 +140,10 @@ def random_warp(
         affine[b] = _affine(words, (height, width), config)
         displacement[b] = _displacement(words[_DISPLACEMENT:], config)
         grey[:, b, 0] = _grey(words, config)
-    return Warp(*(torch.from_numpy(array) for array in (source, origin, affine, displacement, *grey)))
+        gamma[b], noise[b] = _gamma_and_noise(words, config)
+        noise_key[b] = int(words[_NOISE_KEY] * 2.0**53)
+    arrays = (source, origin, affine, displacement, *grey, gamma, noise, noise_key)
+    return Warp(*(torch.from_numpy(array) for array in arrays))
 
 
 def identity_warp(origin: Tensor, source: Tensor | None = None) -> Warp:
@@ -151,6 +164,9 @@ def identity_warp(origin: Tensor, source: Tensor | None = None) -> Warp:
         displacement=torch.zeros(samples, 2, 3, 3, device=device),
         gain=torch.ones(samples, 1, device=device),
         bias=torch.zeros(samples, 1, device=device),
+        gamma=torch.ones(samples, device=device),
+        noise=torch.zeros(samples, device=device),
+        noise_key=torch.zeros(samples, dtype=torch.int64, device=device),
     )
 
 
@@ -218,3 +234,10 @@ def _grey(words: NDArray[np.float64], config: AugmentConfig) -> tuple[float, flo
         return 1.0, 0.0
     gain = config.contrast ** _symmetric(words[_CONTRAST])
     return gain, config.grey_centre * (1 - gain) + config.brightness * _symmetric(words[_BRIGHTNESS])
+
+
+def _gamma_and_noise(words: NDArray[np.float64], config: AugmentConfig) -> tuple[float, float]:
+    """Return the exponent of the grey values and the standard deviation of the noise."""
+    if not config.enabled:
+        return 1.0, 0.0
+    return config.gamma ** _symmetric(words[_GAMMA]), config.noise * words[_NOISE]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from unet_fast.augment import random_warp
 from unet_fast.config import TrainConfig
@@ -34,6 +35,26 @@ class Batch(NamedTuple):
     image: Tensor
     classes: Tensor
     weights: Tensor
+
+
+class Epoch(Dataset[Batch]):
+    """The batches of one epoch, for torch's loader: `DataLoader(Epoch(sampler, 0), batch_size=None, num_workers=2)`.
+
+    A batch is the same whichever worker makes it.
+
+    Args:
+        sampler: where the batches come from.
+        number: of the epoch, from 0.
+    """
+
+    def __init__(self, sampler: "Sampler", number: int) -> None:
+        self.sampler, self.number = sampler, number
+
+    def __len__(self) -> int:
+        return self.sampler.steps_per_epoch()
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.sampler.batch(self.number, step)
 
 
 @dataclass(frozen=True)

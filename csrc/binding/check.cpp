@@ -53,6 +53,12 @@ void Check::dtype(const Tensor& tensor, const char* argument, std::initializer_l
                        name_of(tensor.dtype));
 }
 
+void Check::image_dtype(const Tensor& tensor, const char* argument) const {
+  dtype(tensor, argument,
+        {DType::uint8, DType::uint16, DType::int16, DType::int32, DType::float16, DType::bfloat16, DType::float32,
+         DType::float64});
+}
+
 void Check::contiguous(const Tensor& tensor, const char* argument) const {
   std::vector<int> order(tensor.dims);
   std::iota(order.begin(), order.end(), 0);

@@ -44,11 +44,12 @@ void check_source(const Check& check, const Tensor& source, int64_t images) {
 
 void elastic_warp(const Tensor& image, const std::optional<Tensor>& labels, const Tensor& source, const Tensor& origin,
                   const Tensor& affine, const Tensor& displacement, const Tensor& gain, const Tensor& bias,
-                  const std::optional<Tensor>& scale, const std::optional<Tensor>& offset, bool cubic,
+                  const std::optional<Tensor>& gamma, const std::optional<Tensor>& noise,
+                  const std::optional<Tensor>& noise_key, const std::optional<Tensor>& scale, const std::optional<Tensor>& offset, bool cubic,
                   const Tensor& out, const std::optional<Tensor>& out_labels, int64_t labels_margin, uintptr_t stream) {
   const Check check("elastic_warp");
   check.dims(image, "image", 4, "[N, C, H, W]");
-  check.dtype(image, "image", {DType::uint8, DType::uint16, DType::bfloat16, DType::float32});
+  check.image_dtype(image, "image");
   check.that(image.size[1] > 0 && image.size[2] > 0 && image.size[3] > 0, "image", "at least one channel and pixel",
              shape_of(image));
   check.dims(source, "warp.source", 1, "[B]");
@@ -60,6 +61,9 @@ void elastic_warp(const Tensor& image, const std::optional<Tensor>& labels, cons
   check_dense(check, displacement, "warp.displacement", {samples, 2, 3, 3}, DType::float32, image);
   check_dense(check, gain, "warp.gain", {samples, channels}, DType::float32, image);
   check_dense(check, bias, "warp.bias", {samples, channels}, DType::float32, image);
+  if (gamma) check_dense(check, *gamma, "warp.gamma", {samples}, DType::float32, image);
+  if (noise) check_dense(check, *noise, "warp.noise", {samples}, DType::float32, image);
+  if (noise_key) check_dense(check, *noise_key, "warp.noise_key", {samples}, DType::int64, image);
   if (scale) check_dense(check, *scale, "scale", {channels}, DType::float32, image);
   if (offset) check_dense(check, *offset, "offset", {channels}, DType::float32, image);
   check.channels_last(out, "out");
@@ -93,6 +97,9 @@ void elastic_warp(const Tensor& image, const std::optional<Tensor>& labels, cons
       .displacement = displacement.as<const float>(),
       .gain = gain.as<const float>(),
       .bias = bias.as<const float>(),
+      .gamma = gamma ? gamma->as<const float>() : nullptr,
+      .noise = noise ? noise->as<const float>() : nullptr,
+      .noise_key = noise_key ? noise_key->as<const int64_t>() : nullptr,
       .scale = scale ? scale->as<const float>() : nullptr,
       .offset = offset ? offset->as<const float>() : nullptr,
       .cubic = cubic,
@@ -111,6 +118,7 @@ void elastic_warp(const Tensor& image, const std::optional<Tensor>& labels, cons
 void bind_elastic_warp(py::module_& module) {
   module.def("elastic_warp", &elastic_warp, py::arg("image"), py::arg("labels").none(true), py::arg("source"),
              py::arg("origin"), py::arg("affine"), py::arg("displacement"), py::arg("gain"), py::arg("bias"),
+             py::arg("gamma").none(true), py::arg("noise").none(true), py::arg("noise_key").none(true),
              py::arg("scale").none(true), py::arg("offset").none(true), py::arg("cubic"), py::arg("out"),
              py::arg("out_labels").none(true), py::arg("labels_margin"), py::arg("stream"));
 }

@@ -17,7 +17,7 @@ void mirror_tiles(const Tensor& image, const Tensor& origins, const std::optiona
                   const std::optional<Tensor>& offset, const Tensor& out, uintptr_t stream) {
   const Check check("mirror_tiles");
   check.dims(image, "image", 3, "[C, H, W]");
-  check.dtype(image, "image", {DType::uint8, DType::uint16, DType::bfloat16, DType::float32});
+  check.image_dtype(image, "image");
   check.that(image.size[0] > 0 && image.size[1] > 0 && image.size[2] > 0, "image", "at least one channel and pixel",
              shape_of(image));
   check.that(origins.dims == 2 && origins.size[1] == 2, "origins", "shape [T, 2]", shape_of(origins));

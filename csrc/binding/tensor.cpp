@@ -8,7 +8,7 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-constexpr const char* kNames[] = {"uint8",   "uint16",   "uint32",  "int32",   "int64",
+constexpr const char* kNames[] = {"uint8",   "uint16",   "uint32",  "int16",   "int32", "int64",
                                   "float16", "bfloat16", "float32", "float64", "bool"};
 constexpr int kDTypes = sizeof(kNames) / sizeof(*kNames);
 

@@ -9,13 +9,26 @@
 
 namespace unet_fast {
 
-enum class DType : int32_t { uint8, uint16, uint32, int32, int64, float16, bfloat16, float32, float64, boolean };
+enum class DType : int32_t {
+  uint8,
+  uint16,
+  uint32,
+  int16,
+  int32,
+  int64,
+  float16,
+  bfloat16,
+  float32,
+  float64,
+  boolean
+};
 
 UNET_FAST_FUNCTION int size_of(DType dtype) {  // bytes
   switch (dtype) {
     case DType::uint8:
     case DType::boolean: return 1;
     case DType::uint16:
+    case DType::int16:
     case DType::float16:
     case DType::bfloat16: return 2;
     case DType::uint32:
@@ -32,11 +45,29 @@ struct BFloat16 {
   uint16_t bits;
 };
 
+// IEEE's half precision: 5 bits of exponent, 10 of mantissa. Only read.
+struct Float16 {
+  uint16_t bits;
+};
+
 template <class T>
 UNET_FAST_FUNCTION float to_float(T value) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
     float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    // Exponent and mantissa in their places, the exponent then set right by a product that is exact; for infinity and
+    // NaN by filling it.
+    const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
+    const bool is_finite = (value.bits & 0x7c00u) != 0x7c00u;
+    uint32_t bits = is_finite ? magnitude : magnitude | 0x7f800000u;
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    result = is_finite ? result * 0x1p112f : result;
+    memcpy(&bits, &result, sizeof bits);
+    bits |= static_cast<uint32_t>(value.bits & 0x8000u) << 16;
     memcpy(&result, &bits, sizeof result);
     return result;
   } else {
@@ -65,8 +96,12 @@ static bool visit_image_type(DType dtype, const Visit& visit) {
   switch (dtype) {
     case DType::uint8: visit(uint8_t{}); return true;
     case DType::uint16: visit(uint16_t{}); return true;
+    case DType::int16: visit(int16_t{}); return true;
+    case DType::int32: visit(int32_t{}); return true;
+    case DType::float16: visit(Float16{}); return true;
     case DType::bfloat16: visit(BFloat16{}); return true;
     case DType::float32: visit(float{}); return true;
+    case DType::float64: visit(double{}); return true;
     default: return false;
   }
 }

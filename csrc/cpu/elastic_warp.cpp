@@ -1,14 +1,18 @@
 // elastic_warp on the CPU: one task per row of a crop, in blocks of kBlock pixels. Each block goes through short loops
 // over arrays on the stack, which the compiler vectorises one by one:
 //     coordinates -> offsets of the pixels around them, mirrored -> per channel: read, interpolate, change grey, store.
+// Reading is what takes the time. Where a block lies inside the image and its rows are dense, neighbours in a row are
+// read together, as the words of cpu/pixel_words.h.
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("tune=icelake-server")  // GCC's generic tuning refuses gathers: 1.5 times slower for float32
 #endif
 
 #include "cpu/kernels.h"
 
+#include "core/grey.h"
 #include "core/mirror.h"
 #include "core/warp.h"
+#include "cpu/pixel_words.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -31,15 +35,24 @@ struct Coordinates {
   }
 };
 
+struct Range {
+  int32_t low, high;
+};
+
+Range range_of(const int32_t* values) {
+  Range range = {values[0], values[0]};
+  for (int i = 0; i < kBlock; ++i) {
+    range.low = values[i] < range.low ? values[i] : range.low;
+    range.high = values[i] > range.high ? values[i] : range.high;
+  }
+  return range;
+}
+
 // offsets[k][i] = stride * (mirrored index of pixel origin + first[i] + k).
 template <int kTaps, class Offset>
-void find_taps(const int32_t* first, int64_t origin, int64_t size, int64_t stride, Offset (&offsets)[kTaps][kBlock]) {
-  int32_t low = first[0], high = first[0];
-  for (int i = 0; i < kBlock; ++i) {
-    low = first[i] < low ? first[i] : low;
-    high = first[i] > high ? first[i] : high;
-  }
-  const int64_t begin = origin + low, end = origin + high + kTaps;
+void find_taps(const int32_t* first, const Range& range, int64_t origin, int64_t size, int64_t stride,
+               Offset (&offsets)[kTaps][kBlock]) {
+  const int64_t begin = origin + range.low, end = origin + range.high + kTaps;
   const Offset shift = static_cast<Offset>(origin), step = static_cast<Offset>(stride);
   if (begin >= 0 && end <= size) {
     for (int k = 0; k < kTaps; ++k) {
@@ -64,12 +77,15 @@ void find_taps(const int32_t* first, int64_t origin, int64_t size, int64_t strid
 }
 
 // The pixels around each coordinate of a block, kTaps x kTaps of them, and the place between the inner four.
-template <int kTaps, class Offset>
+template <class In, int kTaps, class Offset>
 struct Taps {
   float fraction_y[kBlock], fraction_x[kBlock];
+  int64_t row_stride;                              // elements
+  bool in_words;                                   // then only `corner` is filled, else `rows` and `columns`
+  Offset corner[kBlock];                           // the first of the pixels in the first of their rows
   Offset rows[kTaps][kBlock], columns[kTaps][kBlock];
 
-  Taps(const ElasticWarpArgs& args, const Coordinates& at, const int64_t* origin) {
+  Taps(const ElasticWarpArgs& args, const Coordinates& at, const int64_t* origin) : row_stride(args.image_stride_y) {
     int32_t first_y[kBlock], first_x[kBlock];
     for (int i = 0; i < kBlock; ++i) {
       const int32_t y = floor_to_int(at.y[i]), x = floor_to_int(at.x[i]);
@@ -78,13 +94,30 @@ struct Taps {
       first_y[i] = y - (kTaps / 2 - 1);
       first_x[i] = x - (kTaps / 2 - 1);
     }
-    find_taps(first_y, origin[0], args.height, args.image_stride_y, rows);
-    find_taps(first_x, origin[1], args.width, args.image_stride_x, columns);
+    const Range ys = range_of(first_y), xs = range_of(first_x);
+    in_words = can_read_words(args, origin, ys, xs);
+    if (in_words) {
+      const auto stride = static_cast<Offset>(row_stride);
+      const auto shift = static_cast<Offset>(origin[0]) * stride + static_cast<Offset>(origin[1]);
+      for (int i = 0; i < kBlock; ++i) corner[i] = first_y[i] * stride + first_x[i] + shift;
+    } else {
+      find_taps(first_y, ys, origin[0], args.height, args.image_stride_y, rows);
+      find_taps(first_x, xs, origin[1], args.width, args.image_stride_x, columns);
+    }
+  }
+
+  static bool can_read_words(const ElasticWarpArgs& args, const int64_t* origin, const Range& ys, const Range& xs) {
+    if constexpr (!PixelWords<In, kTaps, kBlock>::kExist) return false;
+    const int64_t last_y = origin[0] + ys.high + kTaps - 1, last_x = origin[1] + xs.high + kTaps - 1;
+    const bool is_inside = origin[0] + ys.low >= 0 && origin[1] + xs.low >= 0 && last_y < args.height &&
+                           last_x < args.width && args.image_stride_x == 1;
+    constexpr int64_t kBehind = PixelWords<In, kTaps, kBlock>::kPixelsBehind;  // not behind the image's last pixel
+    return is_inside && (kBehind == 0 || last_x + kBehind < args.width || last_y + 1 < args.height);
   }
 };
 
 template <class In, class Offset>
-void interpolate(const In* plane, const Taps<2, Offset>& taps, float* values) {
+void interpolate(const In* plane, const Taps<In, 2, Offset>& taps, float* values) {
   for (int i = 0; i < kBlock; ++i) {
     const float a = to_float(plane[taps.rows[0][i] + taps.columns[0][i]]);
     const float b = to_float(plane[taps.rows[0][i] + taps.columns[1][i]]);
@@ -95,7 +128,7 @@ void interpolate(const In* plane, const Taps<2, Offset>& taps, float* values) {
 }
 
 template <class In, class Offset>
-void interpolate(const In* plane, const Taps<4, Offset>& taps, float* values) {
+void interpolate(const In* plane, const Taps<In, 4, Offset>& taps, float* values) {
   for (int i = 0; i < kBlock; ++i) {
     const CubicWeights weights = cubic_weights(taps.fraction_x[i]);
     float rows[4];
@@ -109,19 +142,62 @@ void interpolate(const In* plane, const Taps<4, Offset>& taps, float* values) {
 }
 
 template <class In, int kTaps, class Offset>
+void interpolate_words(const In* plane, const Taps<In, kTaps, Offset>& taps, float* __restrict values) {
+  PixelWords<In, kTaps, kBlock> rows[kTaps];
+  for (int k = 0; k < kTaps; ++k) rows[k].read(plane + k * taps.row_stride, taps.corner);
+  if constexpr (kTaps == 2) {
+    for (int i = 0; i < kBlock; ++i) {
+      const float upper = linear(rows[0].template pixel<0>(i), rows[0].template pixel<1>(i), taps.fraction_x[i]);
+      const float lower = linear(rows[1].template pixel<0>(i), rows[1].template pixel<1>(i), taps.fraction_x[i]);
+      values[i] = linear(upper, lower, taps.fraction_y[i]);
+    }
+  } else {
+    float of_row[4][kBlock];
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < kBlock; ++i) {
+        of_row[k][i] = cubic(rows[k].template pixel<0>(i), rows[k].template pixel<1>(i), rows[k].template pixel<2>(i),
+                             rows[k].template pixel<3>(i), cubic_weights(taps.fraction_x[i]));
+      }
+    }
+    for (int i = 0; i < kBlock; ++i) {
+      values[i] = cubic(of_row[0][i], of_row[1][i], of_row[2][i], of_row[3][i], cubic_weights(taps.fraction_y[i]));
+    }
+  }
+}
+
+void change_grey(const GreyChange& grey, int64_t first_pixel, float* __restrict values) {
+  if (grey.has_gamma()) {
+    for (int i = 0; i < kBlock; ++i) values[i] = grey.curved(values[i]);
+  } else {
+    for (int i = 0; i < kBlock; ++i) values[i] = grey.linear(values[i]);
+  }
+  if (!grey.has_noise()) return;
+  for (int i = 0; i < kBlock; ++i) values[i] = grey.add_noise(values[i], first_pixel + i);
+}
+
+// `count` pixels from pixel `first_pixel` of sample b on.
+template <class In, int kTaps, class Offset>
 void warp_image(const ElasticWarpArgs& args, const Coordinates& at, int64_t b, int64_t first_pixel, int count) {
-  const Taps<kTaps, Offset> taps(args, at, args.origin + 2 * b);
+  const Taps<In, kTaps, Offset> taps(args, at, args.origin + 2 * b);
   const In* image = static_cast<const In*>(args.image) + args.source[b] * args.image_stride_n;
+  const int64_t out_begin = (b * args.out_height * args.out_width + first_pixel) * args.channels;
   for (int64_t c = 0; c < args.channels; ++c) {
     float values[kBlock];
-    interpolate(image + c * args.image_stride_c, taps, values);
-    const float scale = args.scale ? args.scale[c] : 1.0f, offset = args.offset ? args.offset[c] : 0.0f;
-    const float gain = args.gain[b * args.channels + c], bias = args.bias[b * args.channels + c];
-    for (int i = 0; i < kBlock; ++i) values[i] = gain * (scale * values[i] + offset) + bias;
+    const In* plane = image + c * args.image_stride_c;
+    if constexpr (PixelWords<In, kTaps, kBlock>::kExist) {
+      taps.in_words ? interpolate_words(plane, taps, values) : interpolate(plane, taps, values);
+    } else {
+      interpolate(plane, taps, values);
+    }
+    change_grey(grey_change(args, b, c), first_pixel, values);
     visit_float_type(args.out_dtype, [&](auto type) {
       using Out = decltype(type);
-      Out* out = static_cast<Out*>(args.out) + first_pixel * args.channels + c;
-      for (int i = 0; i < count; ++i) out[i * args.channels] = from_float<Out>(values[i]);
+      Out* out = static_cast<Out*>(args.out) + out_begin + c;
+      if (args.channels == 1) {
+        for (int i = 0; i < count; ++i) out[i] = from_float<Out>(values[i]);
+      } else {
+        for (int i = 0; i < count; ++i) out[i * args.channels] = from_float<Out>(values[i]);
+      }
     });
   }
 }
@@ -139,8 +215,8 @@ void warp_labels(const ElasticWarpArgs& args, const Coordinates& at, int64_t b, 
     nearest_x[i] = nearest_to_int(at.x[i]);
   }
   Offset rows[1][kBlock], columns[1][kBlock];
-  find_taps(nearest_y, args.origin[2 * b], args.height, args.labels_stride_y, rows);
-  find_taps(nearest_x, args.origin[2 * b + 1], args.width, args.labels_stride_x, columns);
+  find_taps(nearest_y, range_of(nearest_y), args.origin[2 * b], args.height, args.labels_stride_y, rows);
+  find_taps(nearest_x, range_of(nearest_x), args.origin[2 * b + 1], args.width, args.labels_stride_x, columns);
   visit_bits(args.labels_dtype, [&](auto bits) {
     using Bits = decltype(bits);
     const Bits* labels = static_cast<const Bits*>(args.labels) + args.source[b] * args.labels_stride_n;
@@ -158,7 +234,7 @@ void warp_rows(const ElasticWarpArgs& args, int64_t first_row, int64_t end_row) 
     for (int64_t begin = 0; begin < args.out_width; begin += kBlock) {
       const int count = static_cast<int>(args.out_width - begin < kBlock ? args.out_width - begin : kBlock);
       const Coordinates at(args, warp, begin);
-      warp_image<In, kTaps, Offset>(args, at, b, row * args.out_width + begin, count);
+      warp_image<In, kTaps, Offset>(args, at, b, y * args.out_width + begin, count);
       if (args.labels) warp_labels<Offset>(args, at, b, y, begin, count);
     }
   }

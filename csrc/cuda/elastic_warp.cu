@@ -74,9 +74,9 @@ __global__ void elastic_warp_kernel(ElasticWarpArgs args) {
       Out* out = static_cast<Out*>(args.out) + (row * args.out_width + x) * args.channels;
       for (int64_t c = 0; c < args.channels; ++c) {
         const float value = interpolate(image + c * args.image_stride_c, taps_y, taps_x);
-        const float scale = args.scale ? args.scale[c] : 1.0f, offset = args.offset ? args.offset[c] : 0.0f;
-        const float gain = args.gain[b * args.channels + c], bias = args.bias[b * args.channels + c];
-        out[c] = from_float<Out>(gain * (scale * value + offset) + bias);
+        const GreyChange grey = grey_change(args, b, c);
+        const float changed = grey.has_gamma() ? grey.curved(value) : grey.linear(value);
+        out[c] = from_float<Out>(grey.has_noise() ? grey.add_noise(changed, y * args.out_width + x) : changed);
       }
       if (!args.labels) continue;
       switch (size_of(args.labels_dtype)) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/grey.h"
 #include "core/parallel.h"
 #include "core/stream.h"
 
@@ -12,7 +13,7 @@ namespace unet_fast {
 
 struct ElasticWarpArgs {
   const void* image;        // [N, C, H, W], read through the strides below
-  DType image_dtype;        // uint8, uint16, bfloat16 or float32
+  DType image_dtype;        // see visit_image_type
   int64_t images;           // N
   int64_t channels;         // C
   int64_t height;           // H, pixels
@@ -32,8 +33,11 @@ struct ElasticWarpArgs {
   const int64_t* origin;      // [B, 2] (y, x) of the crop's corner in image pixels, may lie outside
   const float* affine;        // [B, 2, 3]: pixel (y, x) of the crop reads at A (y, x) + t, in pixels from the corner
   const float* displacement;  // [B, 2, 3, 3] (dy, dx) in pixels at the crop's corners, edge middles and centre
-  const float* gain;          // [B, C]; out = gain * (scale * image + offset) + bias
+  const float* gain;          // [B, C]; out = gain * power(scale * image + offset, gamma) + bias + noise * normal number
   const float* bias;          // [B, C]
+  const float* gamma;         // [B] or null (1); power(g, gamma) = sign(g) |g|^gamma
+  const float* noise;         // [B] or null (0): standard deviation
+  const int64_t* noise_key;   // [B] or null (0): key of the random numbers
   const float* scale;         // [C] or null (1)
   const float* offset;        // [C] or null (0)
   bool cubic;                 // cubic convolution (4x4 pixels) instead of bilinear interpolation (2x2)
@@ -45,6 +49,20 @@ struct ElasticWarpArgs {
   void* out_labels;       // [B, h - 2 margin, w - 2 margin] dense: the crop's inner part; null where labels is
   int64_t labels_margin;  // pixels
 };
+
+// Of channel c of sample b.
+UNET_FAST_FUNCTION GreyChange grey_change(const ElasticWarpArgs& args, int64_t b, int64_t c) {
+  return {
+      .scale = args.scale ? args.scale[c] : 1.0f,
+      .offset = args.offset ? args.offset[c] : 0.0f,
+      .gamma = args.gamma ? args.gamma[b] : 1.0f,
+      .gain = args.gain[b * args.channels + c],
+      .bias = args.bias[b * args.channels + c],
+      .noise = args.noise ? args.noise[b] : 0.0f,
+      .noise_key = static_cast<uint64_t>(args.noise_key ? args.noise_key[b] : 0),
+      .channel = static_cast<uint64_t>(c),
+  };
+}
 
 void elastic_warp_cpu(const ElasticWarpArgs& args, const Threads& threads);
 const char* elastic_warp_cuda(const ElasticWarpArgs& args, const Stream& stream);  // null, or what CUDA said

@@ -11,7 +11,7 @@ namespace unet_fast {
 
 struct MirrorTilesArgs {
   const void* image;       // [C, H, W], read through the strides below
-  DType image_dtype;       // uint8, uint16, bfloat16 or float32
+  DType image_dtype;       // see visit_image_type
   int64_t channels;        // C
   int64_t height;          // H, pixels
   int64_t width;           // W, pixels

@@ -24,6 +24,11 @@ class Warp(NamedTuple):
             cubic B-spline interpolates them. 0 is the identity.
         gain: [B, C] or [B, 1] (all channels alike) float32, multiplies the grey value; 1 is the identity.
         bias: [B, C] or [B, 1] float32, added to the grey value; 0 is the identity.
+        gamma: [B] float32 above 0, exponent of the grey value's magnitude (its sign stays), taken before the gain: of
+            an image between 0 and 1, more than 1 darkens the middle greys. None (default) and 1 are the identity.
+        noise: [B] float32, standard deviation of normal noise, which is added last. None (default) and 0 are none.
+        noise_key: [B] int64, key of the noise: its numbers depend on the key, the pixel of the crop and the channel
+            alone (Philox4x32-10 and the transform of Box and Muller). None (default) is 0.
     """
 
     source: Tensor
@@ -32,10 +37,13 @@ class Warp(NamedTuple):
     displacement: Tensor
     gain: Tensor
     bias: Tensor
+    gamma: Tensor | None = None
+    noise: Tensor | None = None
+    noise_key: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Warp":
         """Return the warp on another device."""
-        return Warp(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
+        return Warp(*(None if field is None else field.to(device, non_blocking=non_blocking) for field in self))
 
 
 def elastic_warp(
@@ -54,17 +62,20 @@ def elastic_warp(
 
     The displacement field is the paper's: values on a 3x3 grid, interpolated per pixel by a cubic B-spline with mirror
     boundary. What lies outside the image is its mirror image (no edge repeat), reflected as often as needed. Identity
-    parameters return the input bit for bit, and all devices return the same bits. Not differentiable.
+    parameters return a finite input bit for bit (-0 becomes 0), and all devices return the same bits. Against float64,
+    coordinates are off by less than 2e-4 pixels for crops of up to 600. Not differentiable.
 
     Args:
-        image: [N, C, H, W], uint8, uint16, bfloat16 or float32, any strides.
+        image: [N, C, H, W], uint8, uint16, int16, int32, float16, bfloat16, float32, float64 or bool, any strides. Only
+            what the crops show is read; it becomes float32 on the way.
         labels: [N, H, W], uint8, uint16, uint32, int32, int64 or bool, any strides; or None. Read at the nearest pixel
             of the same coordinates, ties upwards (floor(s + 0.5)).
         warp: parameters of the B samples, on the device of the image.
         size: of the crop in pixels, one number or (h, w).
         order: interpolation of the image: "bilinear" (default) or "cubic" (cubic convolution, Keys 1981, a = -0.5).
         dtype: of the resulting image, float32 (default) or bfloat16.
-        scale: [C] float32; None is 1. The result is gain * (scale * image + offset) + bias.
+        scale: [C] float32; None is 1. The grey value is scale * image + offset, the result
+            gain * sign(grey) |grey|^gamma + bias + noise.
         offset: [C] float32; None is 0.
         labels_margin: pixels that the labels' crop is smaller on each side than the image's, default 0; 92 for the
             paper's network, whose output lacks the border of its input.
@@ -82,6 +93,7 @@ def elastic_warp(
     if order not in {"bilinear", "cubic"}:
         raise ValueError(f"elastic_warp: order: wanted bilinear or cubic, got {order}")
     cubic = order == "cubic"
+    image = image.view(torch.uint8) if image.dtype == torch.bool else image
     image, warped = torch.ops.unet_fast.elastic_warp(
         image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype
     )
@@ -97,6 +109,9 @@ def _empty(
     displacement: Tensor,
     gain: Tensor,
     bias: Tensor,
+    gamma: Tensor | None,
+    noise: Tensor | None,
+    noise_key: Tensor | None,
     scale: Tensor | None,
     offset: Tensor | None,
     height: int,
@@ -128,6 +143,9 @@ def _elastic_warp(
     displacement: Tensor,
     gain: Tensor,
     bias: Tensor,
+    gamma: Tensor | None,
+    noise: Tensor | None,
+    noise_key: Tensor | None,
     scale: Tensor | None,
     offset: Tensor | None,
     height: int,
@@ -140,12 +158,12 @@ def _elastic_warp(
         gain = gain.expand(-1, image.shape[1])
     if bias.dim() == 2 and bias.shape[1] == 1:
         bias = bias.expand(-1, image.shape[1])
-    warp = (source, origin, affine, displacement, gain, bias)
+    warp = (source, origin, affine, displacement, gain, bias, gamma, noise, noise_key)
     out, out_labels = _empty(image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype)
     _C.elastic_warp(
         image,
         labels,
-        *(tensor.contiguous() for tensor in warp),
+        *(None if field is None else field.contiguous() for field in warp),
         scale,
         offset,
         cubic,
@@ -159,8 +177,8 @@ def _elastic_warp(
 
 register(
     "elastic_warp(Tensor image, Tensor? labels, Tensor source, Tensor origin, Tensor affine, Tensor displacement, "
-    "Tensor gain, Tensor bias, Tensor? scale, Tensor? offset, SymInt height, SymInt width, SymInt labels_margin, "
-    "bool cubic, ScalarType dtype) -> (Tensor, Tensor)",
+    "Tensor gain, Tensor bias, Tensor? gamma, Tensor? noise, Tensor? noise_key, Tensor? scale, Tensor? offset, "
+    "SymInt height, SymInt width, SymInt labels_margin, bool cubic, ScalarType dtype) -> (Tensor, Tensor)",
     _elastic_warp,
     _empty,
 )

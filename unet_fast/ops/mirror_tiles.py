@@ -21,7 +21,7 @@ def mirror_tiles(
     the border.
 
     Args:
-        image: [C, H, W], uint8, uint16, bfloat16 or float32, any strides.
+        image: [C, H, W], uint8, uint16, int16, int32, float16, bfloat16, float32, float64 or bool, any strides.
         origins: [T, 2] int64, (y, x) of the first pixel of each tile in image pixels; may lie outside the image.
         side: tile size in pixels, one number or (height, width).
         scale: [C] float32, multiplies the image; None is 1. Normalises integer images while they are gathered.
@@ -36,6 +36,7 @@ def mirror_tiles(
         TypeError: an argument has the wrong dtype.
     """
     height, width = (side, side) if isinstance(side, int) else side
+    image = image.view(torch.uint8) if image.dtype == torch.bool else image
     return torch.ops.unet_fast.mirror_tiles(image, origins, height, width, scale, offset, dtype)  # type: ignore[no-any-return]
 
 

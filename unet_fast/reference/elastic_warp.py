@@ -1,7 +1,8 @@
 """elastic_warp in plain PyTorch: a dense field, then gathers.
 
 The same multiplications and additions in the same order as csrc/core/warp.h, so that float32 parameters give the same
-bits. With float64 parameters and dtype=torch.float64 everything is computed in double.
+bits, except where gamma or noise need a logarithm. With float64 parameters and dtype=torch.float64 everything is
+computed in double.
 """
 
 from typing import Literal, TypeVar
@@ -12,7 +13,8 @@ from torch import Tensor
 from unet_fast.reference.mirror_tiles import mirror_index
 
 Labels = TypeVar("Labels", Tensor, None)
-Parameters = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+# As in ops.Warp: source, origin, affine, displacement, gain, bias; gamma, noise and noise_key, or None.
+Parameters = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 def bspline_matrix(pixels: int, like: Tensor) -> Tensor:
@@ -60,6 +62,29 @@ def _interpolate(values: list[Tensor], t: Tensor) -> Tensor:
     return ((terms[0] + terms[1]) + terms[2]) + terms[3]
 
 
+def _philox(key: Tensor, counter: Tensor, stream: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first two words of Philox4x32-10, in int64: products wrap around at 2^64, as unsigned ones do."""
+    low = 0xFFFFFFFF
+    zero = torch.zeros_like(key + counter + stream)
+    a, b, c, d = (zero + word for word in (counter & low, counter >> 32 & low, stream & low, stream >> 32 & low))
+    first, second = key & low, key >> 32 & low
+    for _ in range(10):
+        left, right = 0xD2511F53 * a, 0xCD9E8D57 * c
+        a, b = (right >> 32 & low) ^ b ^ first, right & low
+        c, d = (left >> 32 & low) ^ d ^ second, left & low
+        first, second = (first + 0x9E3779B9) & low, (second + 0xBB67AE85) & low
+    return a, b
+
+
+def philox_normal(key: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
+    """Return normal numbers [B, C, h, w], float64, that depend on the key [B], the pixel and the channel alone."""
+    pixel = torch.arange(size[0] * size[1], device=key.device).view(1, 1, *size)
+    channel = torch.arange(channels, device=key.device)[:, None, None]
+    words = _philox(key[:, None, None, None], pixel, channel)
+    u, v = ((words[0] >> 8) + 1) * 2.0**-24, (words[1] >> 8) * 2.0**-24
+    return (-2 * u.double().log()).sqrt() * (2 * torch.pi * v.double()).cos()
+
+
 def elastic_warp(
     image: Tensor,
     labels: Labels,
@@ -73,7 +98,7 @@ def elastic_warp(
     labels_margin: int = 0,
 ) -> tuple[Tensor, Labels]:
     """Warp crops of images and labels; see `unet_fast.ops.elastic_warp`."""
-    source, origin, affine, displacement, gain, bias = warp
+    source, origin, affine, displacement, gain, bias, gamma, noise, noise_key = warp
     height, width = (size, size) if isinstance(size, int) else size
     at = _coordinates(affine, displacement, (height, width))
     floor = at.floor()
@@ -93,7 +118,14 @@ def elastic_warp(
         value = scale[:, None, None] * value
     if offset is not None:
         value = value + offset[:, None, None]
+    if gamma is not None:
+        exponent = gamma[:, None, None, None].to(value.dtype)
+        value = torch.where(exponent == 1, value, value.sign() * value.abs() ** exponent)
     value = gain[:, :, None, None] * value + bias[:, :, None, None]
+    if noise is not None:
+        key = torch.zeros_like(source) if noise_key is None else noise_key
+        normal = philox_normal(key, image.shape[1], (height, width)).to(value.dtype)
+        value = torch.where(noise[:, None, None, None] == 0, value, value + noise[:, None, None, None] * normal)
     out = value.to(dtype, memory_format=torch.channels_last)
     if labels is None:
         return out, None
