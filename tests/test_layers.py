@@ -44,7 +44,7 @@ PYTHON_LAYERS = {
     "samples": {"augment", "config", "data", "geometry", "ops"},
     "predict": {"checkpoint", "data", "geometry", "instances", "model", "ops"},
     "scoring": {"atomic_write", "data", "instances", "metrics"},
-    "validation": {"checkpoint", "data", "instances", "metrics", "plots", "predict", "samples"},
+    "validation": {"checkpoint", "config", "data", "instances", "metrics", "plots", "predict", "samples"},
     "trainer": ANY,
     "train": ANY,
     "evaluate": ANY,
