@@ -1,4 +1,4 @@
-"""Train a U-Net: `python -m unet_fast.train [--data DIR]`, or `torchrun --nproc-per-node N -m unet_fast.train --out RUN`.
+"""Train a U-Net: `python -m unet_fast.train [--data DIR]`; `torchrun --nproc-per-node N -m unet_fast.train --out RUN`.
 
 Without --data it trains on a set of drawn cells. A run folder keeps the configuration, the metrics, pictures,
 checkpoints and the best network; `--resume FOLDER` goes on with it.

@@ -62,7 +62,7 @@ class Validator:
 
         Returns:
             "iou": intersection over union, mean over the classes other than background; "pixel_error": share of wrong
-            pixels; for instances also "seg", the Cell Tracking Challenge's score (without a cell in the truth, 1 where none
+            pixels; for instances "seg", the Cell Tracking Challenge's score (without a cell in the truth, 1 where none
             is found, else 0); for a mask "rand_error", that of the ISBI challenge, its foreground being the cells.
             Without images, nothing.
         """

@@ -1,7 +1,7 @@
 """Where a run stands, and the checkpoints that keep it.
 
-Weights, moments, average and loss scale belong to `Step`; what is left is a position, the scores so far, and the names of
-the images. No state of a random generator is needed: numbers come from (seed, epoch, number of the sample).
+Weights, moments, average and loss scale belong to `Step`; what is left is a position, the scores so far, and the names
+of the images. No state of a random generator is needed: numbers come from (seed, epoch, number of the sample).
 """
 
 from dataclasses import asdict, dataclass, field, fields

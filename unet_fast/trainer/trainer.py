@@ -77,10 +77,10 @@ class Trainer:
         weights = ", ".join(f"{w:.3g}" for w in self.class_weight.tolist())
         several = f", {self.processes.count} processes" if self.processes.count > 1 else ""
         lines = [
-            f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, {config.backend} backend, "
-            f"{self.step.precision} on {self.processes.device}, {torch.get_num_threads()} threads{several}",
-            f"training: {len(self.sampler.sources)} images, {config.batch_size} tiles of {config.tile} pixels per step, "
-            f"{self.sampler.steps_per_epoch()} steps per epoch, {total if total is not None else 'unlimited'} steps; "
+            f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, {config.backend} backend,"
+            f" {self.step.precision} on {self.processes.device}, {torch.get_num_threads()} threads{several}",
+            f"training: {len(self.sampler.sources)} images, {config.batch_size} tiles of {config.tile} pixels per step,"
+            f" {self.sampler.steps_per_epoch()} steps per epoch, {total if total is not None else 'unlimited'} steps; "
             f"class weights {weights}; {len(self.validator.images)} images held back",
             *self.notes,
             f"results: {self.out}",
@@ -232,7 +232,7 @@ class Trainer:
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it is no checkpoint of this package, or not one of this network, these images and this optimiser.
+            ValueError: it is no checkpoint of this package, or of another network, other images, another optimiser.
         """
         changes = self.state.load(checkpoint, self.step, self.config)
         self.notes.append(f"resume: {checkpoint}, epoch {self.state.epoch}, step {self.state.step}")
