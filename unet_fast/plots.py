@@ -44,7 +44,8 @@ def draw_progress(rows: Sequence[dict[str, float]], scores: Sequence[str], path:
         right.plot(*zip(*points, strict=True), label=name, marker=".") if points else None
     right.set(xlabel="epoch", ylim=(0, 1), title="validation")
     right.grid(alpha=0.3)
-    right.legend(loc="center right")
+    if scores:
+        right.legend(loc="center right")
     _save(figure, path)
 
 
