@@ -18,7 +18,7 @@ from unet_fast.data import LabelKind, Normalization
 from unet_fast.model import Backend, UNet
 
 _FORMAT = "unet_fast model 1"
-_CHECKPOINT_FORMAT = "unet_fast checkpoint 1"
+_CHECKPOINT_FORMAT = "unet_fast checkpoint 2"
 _SHAPE = ("channels", "classes", "base", "depth", "variant", "dropout")
 
 
@@ -90,7 +90,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: the file is not a checkpoint of this package, or damaged.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"resume: wanted a checkpoint at {path}, found none: has this run ended an epoch?")
+        raise FileNotFoundError(f"resume: wanted a checkpoint at {path}, found none")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own

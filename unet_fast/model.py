@@ -1,13 +1,14 @@
 """The U-Net, figure 1 of the paper, read from top to bottom."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from unet_fast import geometry, ops, reference
 
@@ -51,6 +52,15 @@ class _Block(nn.Module):
         self.conv2 = _conv3x3(outputs, outputs)
 
 
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _recompute(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call, keep only the result, and compute what lies between again when the gradient needs it."""
+    return checkpoint(function, *arguments, use_reentrant=False)
+
+
 class UNet(nn.Module):
     """The network of the paper: valid 3x3 convolutions, skips cropped and concatenated, a map of class scores.
 
@@ -65,11 +75,15 @@ class UNet(nn.Module):
             parameters; `model.backend` may be changed at any time.
         dropout: probability at the end of the contracting path (after its last two blocks), 0.5 in the released model.
 
+    Attributes:
+        gradient_checkpointing: keep only what passes between levels and compute the rest again in the backward pass:
+            less memory, about a third more work. False at first.
+
     Shape:
         [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores before the softmax. Legal sides are 16k + 60 from
-        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16) is the dtype computed in;
-        parameters stay float32. The native backend on a CPU computes bfloat16 in float32: bfloat16 is slower there by
-        nature.
+        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16; with the torch backend also
+        float16) is the dtype computed in; parameters stay float32. The native backend on a CPU computes all of them
+        in float32: bfloat16 is slower there by nature.
 
     Raises:
         ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
@@ -103,6 +117,7 @@ class UNet(nn.Module):
             raise ValueError(f"dropout: wanted a probability in [0, 1), got {dropout}")
         self.channels, self.classes, self.base, self.depth = channels, classes, base, depth
         self.variant, self.backend, self.dropout = variant, backend, dropout
+        self.gradient_checkpointing = False
 
         widths = [base * 2**level for level in range(depth + 1)]
         self.contracting = nn.ModuleList(_Block(a, b) for a, b in zip([channels, *widths], widths, strict=False))
@@ -115,29 +130,71 @@ class UNet(nn.Module):
         self.head = _head1x1(base, classes)
         self._packed: dict[nn.Module, Tensor | None] = {}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the class scores of an image; see the class for shapes."""
+    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+        """Compute the class scores of an image; see the class for shapes.
+
+        Args:
+            image: [N, C, H, W].
+            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone, whatever
+                else is in the batch. None takes torch's generator.
+        """
         self._check(image)
-        op = _BACKENDS[self.backend]
         on_cpu = self.backend == "native" and image.is_cpu
-        x = image.float() if on_cpu and image.dtype == torch.bfloat16 else image
+        x = image.float() if on_cpu and image.dtype in {torch.bfloat16, torch.float16} else image
+        run = _recompute if self.gradient_checkpointing and torch.is_grad_enabled() else _call
         skips: list[Tensor] = []
-        contracting, expanding = self._blocks()
-        for level, block in enumerate(contracting[:-1]):
-            skip, x = self._block_and_pool(op, block, x, level)
+        for level in range(self.depth):
+            skip, x = run(self._contract, x, level, dropout_seeds)
             skips.append(skip)
-        x = op.conv_relu(x, **self._weights(contracting[-1].conv1, x))
-        x = op.conv_relu(x, **self._weights(contracting[-1].conv2, x))
-        x = F.dropout(x, self.dropout, self.training)
-        for up, block in zip(self.up, expanding, strict=True):
-            assert isinstance(up, _Convolution)
-            x = op.up_conv(x, *up.in_dtype_of(x))
-            if self.variant == "release2015":
-                x = F.relu(x)
-            x = op.conv_relu(x, **self._weights(block.conv1, x), skip=skips.pop())
-            x = op.conv_relu(x, **self._weights(block.conv2, x))
-        scores: Tensor = op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
+        x = run(self._bottom, x, dropout_seeds)
+        for step in range(self.depth):
+            x = run(self._expand, x, skips.pop(), step)
+        scores: Tensor = self._op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
         return scores
+
+    def _contract(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+        """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""
+        block, crop = self._blocks()[0][level], geometry.border(self.depth - 1 - level)
+        drops = self.training and self.dropout > 0 and level == self.depth - 1
+        if level > 0 or drops:
+            x, first = self._op.conv_relu(x, **self._weights(block.conv1, x)), None
+        else:
+            first = block.conv1.in_dtype_of(x)
+        second = self._weights(block.conv2, x)
+        if drops:
+            x = self._drop(self._op.conv_relu(x, **second), level, seeds)
+            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], self._op.max_pool(x)
+        skip, pooled = self._op.conv_relu_pool(x, **second, crop=crop, first=first)
+        return skip, pooled
+
+    def _bottom(self, x: Tensor, seeds: Sequence[int] | None) -> Tensor:
+        block = self._blocks()[0][-1]
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x))
+        x = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        return self._drop(x, self.depth, seeds)
+
+    def _expand(self, x: Tensor, skip: Tensor, step: int) -> Tensor:
+        up, block = self.up[step], self._blocks()[1][step]
+        assert isinstance(up, _Convolution)
+        x = self._op.up_conv(x, *up.in_dtype_of(x))
+        if self.variant == "release2015":
+            x = F.relu(x)
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x), skip=skip)
+        result: Tensor = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        return result
+
+    def _drop(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> Tensor:
+        """Drop values at random while training, each image by its seed."""
+        if seeds is None or not self.training or self.dropout == 0:
+            return F.dropout(x, self.dropout, self.training)
+        keep = torch.empty(x.shape, device=x.device, dtype=x.dtype)
+        for mask, seed in zip(keep, seeds, strict=True):
+            mask.bernoulli_(1 - self.dropout, generator=torch.Generator(x.device).manual_seed(seed + level))
+        return x * keep.div_(1 - self.dropout)
+
+    @property
+    def _op(self) -> ModuleType:
+        return _BACKENDS[self.backend]
 
     def _blocks(self) -> tuple[list[_Block], list[_Block]]:
         """Return the blocks of the contracting and of the expanding path, from the image to the result."""
@@ -170,21 +227,6 @@ class UNet(nn.Module):
         packed = self._packed.get(conv)
         packed = packed if packed is None or packed.dtype == x.dtype else None
         return {"weight": weight, "bias": bias, "packed": packed}
-
-    def _block_and_pool(self, op: ModuleType, block: _Block, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """Convolve twice; return what goes across, cropped to what comes back up, and what goes down."""
-        crop = geometry.border(self.depth - 1 - level)
-        drops = self.training and self.dropout > 0 and level == self.depth - 1
-        if level > 0 or drops:
-            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
-        else:
-            first = block.conv1.in_dtype_of(x)
-        second = self._weights(block.conv2, x)
-        if drops:
-            x = F.dropout(op.conv_relu(x, **second), self.dropout)
-            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
-        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
-        return skip, pooled
 
     def _check(self, image: Tensor) -> None:
         if image.dim() != 4 or image.shape[1] != self.channels:

@@ -4,6 +4,7 @@ A sample is a pure function of (seed, epoch, index). The same lines run on the C
 the device from the start and nothing is copied afterwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,6 +86,7 @@ class Sampler:
         self.config, self.class_weight = config, class_weight.to(device)
         self.has_classes = images.classes is not None
         self.sources = [_source(images, i, config, device) for i in range(len(images))]
+        self.names = images.names
         self.sizes = [(int(source.image.shape[2]), int(source.image.shape[3])) for source in self.sources]
 
     def steps_per_epoch(self) -> int:
@@ -92,10 +94,9 @@ class Sampler:
         predicted = self.config.batch_size * (self.config.tile - border(self.config.depth)) ** 2
         return max(1, round(sum(height * width for height, width in self.sizes) / predicted))
 
-    def batch(self, epoch: int, step: int) -> Batch:
-        """Make the batch of a step, numbered from 0 within its epoch."""
-        first = step * self.config.batch_size
-        samples = [self._sample(epoch, first + i) for i in range(self.config.batch_size)]
+    def batch(self, epoch: int, indices: Sequence[int]) -> Batch:
+        """Make a batch of the samples with these numbers, counted from 0 within their epoch."""
+        samples = [self._sample(epoch, index) for index in indices]
         return Batch(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
 
     def _sample(self, epoch: int, index: int) -> Batch:
