@@ -50,6 +50,21 @@ def check_side(side: int, name: str, depth: int = 4) -> None:
     )
 
 
+def mirrored_extent(origin: int, side: int, size: int) -> tuple[int, int]:
+    """Return the pixels (start, stop) of an axis that a tile reads, mirrored at the ends of the axis or not.
+
+    Cut out of that extent alone, with its ends as the ends of the image, the tile is the same: where the tile leaves
+    the image, the extent ends where the image does.
+
+    Args:
+        origin: first pixel of the tile, may lie outside.
+        side: pixels of the tile.
+        size: pixels of the image.
+    """
+    last = origin + side - 1
+    return max(min(origin, 2 * (size - 1) - last), 0), min(max(last, -origin) + 1, size)
+
+
 def _divide(size: int, largest: int, depth: int) -> tuple[int, int, int]:
     """Cover `size` output pixels by as few tiles of at most `largest` as possible: (tiles, input side, step)."""
     grid = 1 << depth

@@ -46,7 +46,7 @@ def label_instances(mask: ArrayLike, gap: int = 1, min_size: int = 0, fill_holes
         kept[0] = False
         instances = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[instances]
     if gap:
-        _fill_gaps(instances, gap)
+        fill_gaps(instances, gap)
     return instances
 
 
@@ -73,8 +73,11 @@ def _fill_holes(instances: Instances) -> None:
     instances += owner[regions].astype(np.int32)
 
 
-def _fill_gaps(instances: Instances, gap: int) -> None:
-    """Assign the background pixels in narrow gaps: only those are visited that have an object within `gap` steps."""
+def fill_gaps(instances: Instances, gap: int) -> None:
+    """Assign the background pixels in narrow gaps, in place; see `label_instances`.
+
+    Only those are visited that have an object within `gap` steps: what lies farther away does not matter.
+    """
     near = ndimage.maximum_filter(instances, 2 * gap + 1, mode="constant") > 0
     y, x = np.nonzero(near & (instances == 0))
     padded = np.pad(instances, gap)

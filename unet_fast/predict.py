@@ -2,11 +2,12 @@
 
 The overlap-tile strategy of section 3.1: the image is mirrored beyond its border, cut into tiles that overlap by what
 the valid convolutions consume, and the predictions are laid side by side. Nothing is blended, for nothing differs: the
-result is that of one pass over the whole image.
+result is that of one pass over the whole image. Files are read and written tile by tile; memory holds a few tiles.
 """
 
+import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from unet_fast.checkpoint import Model, load_model
-from unet_fast.data import Normalization, image_files, read_pixel_size, read_stack, write_labels, write_probabilities
-from unet_fast.geometry import TilePlan, legal_side, nearest_legal_sides
-from unet_fast.instances import label_instances
+from unet_fast.checkpoint import load_model
+from unet_fast.data import Normalization
+from unet_fast.geometry import TilePlan
 from unet_fast.model import UNet
-from unet_fast.ops import mirror_tiles, stitch_tiles
+from unet_fast.prediction.files import Job, OutputLayout, find_jobs
+from unet_fast.prediction.memory import choose_tile, parse_memory
+from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
+from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
+from unet_fast.prediction.ranks import Ranks, joined_ranks
+from unet_fast.prediction.segmenter import Options, Segmenter, digest_of
+from unet_fast.prediction.source import Source
+from unet_fast.prediction.work import Results, class_dtype
 
-# Larger tiles cost fewer operations per pixel of the result (2.0 MFLOP at 572, 1.7 at 1020), and more memory.
-LARGEST_TILE = 1020
+_UNFINISHED = ".unfinished"
 
 
 def predict(
@@ -36,56 +42,50 @@ def predict(
     probabilities: bool = False,
     *,
     normalization: Normalization | None = None,
+    average: Averaged = "none",
     progress: bool = False,
 ) -> NDArray[Any]:
     """Segment one image of any size.
 
     Args:
         model: the network; used in evaluation mode, on the device where it is.
-        image: [H, W] or [C, H, W]; uint8, uint16 or float32.
-        tile: largest input side of a tile in pixels, a legal one (16k + 60); default the smallest that holds the image,
-            at most 1020. The result does not depend on it.
+        image: [H, W] or [C, H, W]; real numbers, computed in float32.
+        tile: largest input side of a tile in pixels, a legal one (16k + 60); default what fits into half of the free
+            memory, at most 2044. The result does not depend on it.
         probabilities: return the probability of each class instead of the most probable class.
         normalization: what the image goes through first; default none.
+        average: "none", or the mean of the probabilities over the four "mirrors" of the image, or over "all" eight
+            mirrors and rotations by 90 degrees.
         progress: show a bar over the tiles.
 
     Returns:
         uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W].
 
     Raises:
-        ValueError: the image has not the network's channels, or the tile is illegal.
+        ValueError: the image has not the network's channels or holds nan, or the tile is illegal.
     """
-    pixels = torch.as_tensor(image)
-    pixels = pixels[None] if pixels.dim() == 2 else pixels
-    if pixels.dim() != 3 or pixels.shape[0] != model.channels:
+    pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    planar = pixels[None] if pixels.ndim == 2 else pixels
+    if planar.ndim != 3 or planar.shape[0] != model.channels:
         wanted = f"[{model.channels}, H, W]" + (" or [H, W]" if model.channels == 1 else "")
-        raise ValueError(f"image: wanted shape {wanted}, got {list(np.shape(image))}")
+        raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
-    size = (pixels.shape[1], pixels.shape[2])
-    if tile is None:
-        tile = min(legal_side(max(size), model.depth), nearest_legal_sides(LARGEST_TILE, model.depth)[0])
-    plan = TilePlan(size, tile, model.depth)
-    factors = (normalization or Normalization("none")).scale_and_offset(pixels.cpu().numpy())
-    scale, offset = (torch.as_tensor(factor, device=device) for factor in factors)
-    pixels, input_origins = pixels.to(device), plan.input_origins.to(device)
-    result_type = torch.float32 if probabilities else torch.uint8 if model.classes <= 256 else torch.int32
-
-    was_training = model.training
-    model.eval()
-    results = []
-    try:
-        many = model.packed_weights() if len(input_origins) > 1 else nullcontext()
-        with torch.inference_mode(), many:
-            for origin in tqdm(input_origins, unit="tile", disable=not progress, leave=False):
-                tiles = mirror_tiles(pixels, origin[None], plan.input_side, scale=scale, offset=offset)
-                scores = model(tiles).float()
-                result = scores.softmax(1) if probabilities else scores.argmax(1).to(result_type)
-                results.append(result)
-            stitched = stitch_tiles(torch.cat(results), plan.output_origins.to(device), size)
-    finally:
-        model.train(was_training)
-    found: NDArray[Any] = stitched.cpu().numpy()
-    return found.astype(np.uint16) if found.dtype == np.int32 else found
+    source = Source(planar, "CYX", "image")
+    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.depth)
+    if probabilities:
+        found: NDArray[Any] = np.empty((1, model.classes, *source.size), np.float32)
+        results = Results(None, found)
+    else:
+        found = np.empty((1, *source.size), class_dtype(model.classes))
+        results = Results(found, None)
+    tasks = [Task(0, tile) for tile in range(len(plan.output_origins))]
+    reader = TileReader(source, plan, normalization or Normalization("none"), device)
+    with evaluating(model, many=len(tasks) > 1):
+        done = predict_tiles(reader, TileNetwork(model, average), tasks, results.put)
+        for _ in tqdm(done, total=len(tasks), unit="tile", disable=not progress, leave=False):
+            pass
+    plane: NDArray[Any] = found[0]
+    return plane
 
 
 @dataclass
@@ -93,14 +93,23 @@ class PredictConfig:
     """Segment an image, or every image of a folder, with a trained network.
 
     Args:
-        input: image file or folder of images (TIFF, PNG, JPEG, NumPy); planes of a stack are segmented one by one.
+        input: image file (TIFF, OME-Zarr, NumPy, PNG, JPEG), folder of images, pattern such as "day1/*.tif", or a
+            sequence of the Cell Tracking Challenge; planes of a stack are segmented one by one.
         output: folder for the results, made where missing; NAME_labels.tif for each image.
         model: run folder of `python -m unet_fast.train`, or a model.safetensors file.
         result: "instances" numbers the objects, "classes" writes class numbers; "auto" is what the network was
             trained for.
-        probabilities: also write NAME_probabilities.tif, float32, one plane per class.
+        layout: "files" names NAME_labels.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi" writes the stack of the
+            foreground's probability; "auto" is "ctc" for a sequence, else "files".
+        probabilities: also write NAME_probabilities.tif, one channel per class.
+        probability_dtype: "float32", or "uint8" with 255 for 1.
         min_size: objects smaller than this many pixels are dropped.
-        tile: largest input side of a tile in pixels (16k + 60); default what holds the image, up to 1020.
+        gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
+        fill_holes: fill background that one object encloses.
+        tta: test-time augmentation, the mean over the four "mirrors" of the image or over "all" eight mirrors and
+            rotations; takes four or eight times as long.
+        tile: largest input side of a tile in pixels (16k + 60); default what fits into the memory, up to 2044.
+        memory: how much a tile may need, such as "800M" or "6G"; default half of what is free.
         device: "cpu", "cuda" or "auto".
         threads: CPU threads; default torch's.
     """
@@ -109,91 +118,110 @@ class PredictConfig:
     output: Path
     model: Path
     result: Literal["auto", "instances", "classes"] = "auto"
+    layout: OutputLayout = "auto"
     probabilities: bool = False
+    probability_dtype: Literal["float32", "uint8"] = "float32"
     min_size: int = 0
+    gap: int = 1
+    fill_holes: bool = False
+    tta: Averaged = "none"
     tile: int | None = None
+    memory: str | None = None
     device: str = "auto"
     threads: int | None = None
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA where it is usable."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device of a name; "auto" is CUDA where it is usable. Processes of one machine take turns."""
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
+    return device
 
 
-def find_images(path: Path) -> list[Path]:
-    """Return the image files of a folder in order of their names, or the file itself.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    if path.is_file():
-        return [path]
-    files = image_files(path) if path.is_dir() else []
-    if not files:
-        raise FileNotFoundError(f"input: wanted an image or a folder of images, got {path}")
-    return files
-
-
-def segment(model: Model, image: NDArray[Any], config: PredictConfig) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Return labels [H, W] (instance ids or class numbers) and probabilities [K, H, W] of one image [C, H, W]."""
-    found = predict(
-        model.net,
-        image,
-        config.tile,
-        probabilities=True,
-        normalization=model.normalization,
-        progress=sys.stderr.isatty(),
-    )
-    classes = found.argmax(0).astype(np.uint16)
-    as_instances = config.result == "instances" or (config.result == "auto" and model.labels == "instances")
-    labels = label_instances(classes > 0, min_size=config.min_size) if as_instances else classes
-    return labels, found
-
-
-def run(config: PredictConfig) -> None:
-    """Segment what the configuration names, and say what was written."""
+def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
+    """Segment what the configuration names, and say what was written; returns the number of files that failed."""
+    together = ranks or Ranks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
+    device = choose_device(config.device, together.local)
     model = load_model(config.model)
     model.net.to(device)
-    files = find_images(config.input)
-    config.output.mkdir(parents=True, exist_ok=True)
-    print(f"segmenting {len(files)} file(s) with {config.model} on {device}, {torch.get_num_threads()} threads")
-    for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
-        stack = read_stack(file, model.net.channels)
-        pixel_size = read_pixel_size(file)
-        planes = [segment(model, plane, config) for plane in stack]
-        labels, found = ([plane[i] for plane in planes] for i in (0, 1))
-        target = config.output / f"{file.stem}_labels.tif"
-        write_labels(target, labels[0] if len(labels) == 1 else np.stack(labels), pixel_size)
-        message = f"{file.name}: {target}"
-        if labels[0].dtype == np.int32:
-            message += f", {sum(int(plane.max(initial=0)) for plane in labels)} objects"
-        if config.probabilities:
-            target = config.output / f"{file.stem}_probabilities.tif"
-            write_probabilities(target, found[0] if len(found) == 1 else np.stack(found), pixel_size)
-            message += f" and {target.name}"
-        tqdm.write(message)
-    print(f"done: the results are in {config.output}")
+    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities)
+    unfinished = config.output / _UNFINISHED
+    unfinished.mkdir(parents=True, exist_ok=True)
+    options = Options(
+        instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),
+        probability_dtype=config.probability_dtype,
+        min_size=config.min_size,
+        gap=config.gap,
+        fill_holes=config.fill_holes,
+        average=config.tta,
+        tile=config.tile,
+        memory=None if config.memory is None else parse_memory(config.memory),
+        progress=sys.stderr.isatty() and together.first,
+    )
+    if together.first:
+        processes = f", {together.count} processes" if together.count > 1 else ""
+        threads = f"{torch.get_num_threads()} threads{processes}"
+        print(f"segmenting {len(jobs)} file(s) with {config.model} on {device}, {threads}")
+    segmenter = Segmenter(model, options, unfinished, digest_of(model))
+    with evaluating(model.net, many=True):
+        if len(jobs) >= together.count:  # files are shared, else the tiles of each file
+            failed = _segment_all(together.share(jobs), segmenter.segment, config, shown=options.progress)
+        else:
+            failed = _segment_all(jobs, lambda job: segmenter.segment(job, together), config, shown=options.progress)
+            failed = failed if together.first else 0
+    failed = together.sum(failed)
+    if together.first:
+        segmenter.forget(jobs)
+        problem = f"; {failed} of {len(jobs)} file(s) could not be segmented" if failed else ""
+        print(f"done: the results are in {config.output}{problem}")
+    return failed
+
+
+def _segment_all(jobs: list[Job], segment: Callable[[Job], str], config: PredictConfig, shown: bool) -> int:
+    """Segment files one by one; what cannot be is said in one line each. Returns how many failed."""
+    failed = 0
+    for job in tqdm(jobs, unit="image", disable=not shown or len(jobs) < 2):
+        try:
+            message = segment(job)
+            if message:
+                tqdm.write(message)
+        except (ValueError, OSError, MemoryError) as error:
+            failed += 1
+            tqdm.write(f"error: {_named(error, job)}", file=sys.stderr)
+    return failed
+
+
+def _named(error: Exception, job: Job) -> str:
+    text = str(error) or "out of memory"
+    return text if str(job.image) in text else f"{job.image}: {text}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = ArgumentParser(prog="python -m unet_fast.predict", description="Segment images with a trained U-Net.")
-    parser.add_class_arguments(PredictConfig, skip={"input", "output", "model", "probabilities"})
-    parser.add_argument("--probabilities", action="store_true", help="also write NAME_probabilities.tif")
-    parser.add_argument("-i", "--input", type=Path, required=True, help="image file or folder of images")
+    flags = {"probabilities": "also write NAME_probabilities.tif", "fill_holes": "fill holes of objects"}
+    parser.add_class_arguments(PredictConfig, skip={"input", "output", "model", *flags})
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("-i", "--input", type=Path, required=True, help="image file, folder of images or pattern")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("-m", "--model", type=Path, required=True, help="run folder, or a model.safetensors file")
     config = PredictConfig(**vars(parser.parse_args(arguments)))
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(config)
+        with joined_ranks() as ranks:
+            return 1 if run(config, ranks) else 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on at the tiles that are missing", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == "__main__":

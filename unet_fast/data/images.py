@@ -187,27 +187,45 @@ def _read(path: Path) -> Planes:
     return Planes(np.ascontiguousarray(pixels), planes.unnamed)
 
 
+def main_series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, bool]:
+    """Return the image of a TIFF file, and whether its last sample is an alpha channel.
+
+    Raises:
+        ValueError: there are several, or an axis Y or X is missing.
+    """
+    first = file.series[0]
+    others = [series for series in file.series[1:] if series.size >= first.size]
+    if others:  # smaller ones are thumbnails or the label of a slide
+        raise ValueError(f"it holds {len(file.series)} images of different shapes: save each in a file of its own")
+    if "Y" not in first.axes or "X" not in first.axes:
+        raise ValueError(f"wanted axes with Y and X, got {first.axes}")
+    alpha = first.axes.endswith("S") and any(int(kind) in {1, 2} for kind in first.keyframe.extrasamples)
+    return first, alpha
+
+
+def planes_first(axes: str) -> list[int]:
+    """Return the places of the axes of a file in the order planes, channels, Y, X."""
+    return sorted(range(len(axes)), key=lambda axis: "CSYX".find(axes[axis]))
+
+
+def names_planes(axes: str) -> bool:
+    """Whether the axes of a file tell what its planes are: time, depth, ..."""
+    return bool(set(axes) - set("CSYXIQ"))
+
+
 def _read_tiff(path: Path) -> Planes:
     with tifffile.TiffFile(path) as file:
-        first = file.series[0]
-        others = [series for series in file.series[1:] if series.size >= first.size]
-        if others:  # smaller ones are thumbnails or the label of a slide
-            raise ValueError(f"it holds {len(file.series)} images of different shapes: save each in a file of its own")
+        first, alpha = main_series(file)
         axes, pixels = first.axes, first.asarray()
-        alpha = axes.endswith("S") and any(int(kind) in {1, 2} for kind in first.keyframe.extrasamples)
-    if "Y" not in axes or "X" not in axes:
-        raise ValueError(f"wanted axes with Y and X, got {axes}")
     if alpha:
         pixels = pixels[..., :-1]
-    planar = axes in {"SYX", "SXY"}
-    order = sorted(range(len(axes)), key=lambda axis: "CSYX".find(axes[axis]))  # planes first, Y and X last
+    order = planes_first(axes)
     pixels = pixels.transpose(order)
     channels = math.prod(pixels.shape[place] for place, axis in enumerate(order) if axes[axis] in "CS")
     pixels = pixels.reshape(-1, channels, *pixels.shape[-2:])
-    if planar:
+    if axes in {"SYX", "SXY"}:
         return Planes(pixels, "channels")
-    named = set(axes) - set("CSYXIQ")
-    return Planes(pixels, "planes" if len(pixels) > 1 and not named else None)
+    return Planes(pixels, "planes" if len(pixels) > 1 and not names_planes(axes) else None)
 
 
 def _read_picture(path: Path) -> Planes:

@@ -4,7 +4,7 @@ The two numbers are all that `ops.mirror_tiles` and `ops.elastic_warp` need: the
 are taken from whole images, never from tiles, or the seams of the tiles would show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_fast.data.images import Image
+from unet_fast.data.order_statistics import Blocks, percentiles
 
 Kind = Literal["percentile", "zscore", "dtype", "none"]
 
@@ -51,7 +52,20 @@ class Normalization:
         """
         if image.ndim != 3 or image.size == 0:
             raise ValueError(f"normalization: image: wanted shape [C, H, W], got {list(image.shape)}")
-        span = np.array([self._range(channel) for channel in image])  # [C, 2]: what becomes 0, and what becomes 1
+        return self.streamed_scale_and_offset(lambda: [image], len(image), image.dtype)
+
+    def streamed_scale_and_offset(
+        self, blocks: Callable[[], Iterable[Image]], channels: int, dtype: np.dtype[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `scale_and_offset` returns for an image that is read block by block.
+
+        Args:
+            blocks: each call yields all pixels of the image in blocks [C, h, w]; it is called up to twice.
+            channels: C.
+            dtype: of the blocks: uint8, uint16 or float32.
+        """
+        # [C, 2]: what becomes 0, and what becomes 1
+        span = np.array([self._range(lambda c=c: (block[c] for block in blocks()), dtype) for c in range(channels)])
         width = span[:, 1] - span[:, 0]
         scale = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
         return scale.astype(np.float32), (-span[:, 0] * scale).astype(np.float32)
@@ -77,24 +91,23 @@ class Normalization:
             raise ValueError(f"normalization: unknown setting {', '.join(sorted(unknown))}")
         return cls(**settings)
 
-    def _range(self, channel: Image) -> tuple[float, float]:
+    def _range(self, blocks: Blocks, dtype: np.dtype[Any]) -> tuple[float, float]:
         if self.kind == "none":
             return 0.0, 1.0
         if self.kind == "dtype":
-            return 0.0, float(np.iinfo(channel.dtype).max) if channel.dtype.kind == "u" else 1.0
+            return 0.0, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
         if self.kind == "zscore":
-            mean = float(channel.mean(dtype=np.float64))
-            return mean, mean + float(channel.std(dtype=np.float64))
-        low, high = _percentiles(channel, self.low, self.high)
-        return (low, high) if low < high else (float(channel.min()), float(channel.max()))
+            return _mean_and_one_deviation_above(blocks)
+        low, high = percentiles(blocks, (self.low, self.high))
+        return (low, high) if low < high else percentiles(blocks, (0, 100))
 
 
-def _percentiles(channel: Image, low: float, high: float) -> tuple[float, float]:
-    """Return the smallest values at or below which lie `low` and `high` per cent of the pixels."""
-    wanted = np.array([low, high])
-    if channel.dtype.kind != "u":
-        first, last = np.percentile(channel, wanted, method="inverted_cdf")
-        return float(first), float(last)
-    cumulated = np.cumsum(np.bincount(channel.ravel()))  # no sorting: a slide has 10^9 pixels
-    first, last = np.searchsorted(cumulated, np.maximum(wanted / 100 * cumulated[-1], 1))
-    return float(first), float(last)
+def _mean_and_one_deviation_above(blocks: Blocks) -> tuple[float, float]:
+    """Sum in two passes, in float64: the mean first, then the squares of what differs from it."""
+    count, total = 0, 0.0
+    for block in blocks():
+        count += block.size
+        total += float(block.sum(dtype=np.float64))
+    mean = total / count
+    squares = sum(float(np.square(block.astype(np.float64) - mean).sum()) for block in blocks())
+    return mean, mean + float(np.sqrt(squares / count))

@@ -3,16 +3,20 @@
 ImageJ's TIFF where it can hold the data (it knows uint16 and float32, up to 4 GB), OME-TIFF otherwise.
 """
 
+import math
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from unet_fast.atomic_write import atomic_write
 from unet_fast.data.pixel_size import PixelSize
 
+_STRIP_BYTES = 1 << 18
 _IMAGEJ_BYTES = 2**32 - 2**25  # offsets of 32 bits, less the room that tifffile keeps for the headers
 
 
@@ -37,7 +41,8 @@ def write_labels(path: str | os.PathLike[str], labels: ArrayLike, pixel_size: Pi
     if low < 0 or high > np.iinfo(np.uint32).max:
         raise ValueError(f"write_labels: labels: wanted 0..2^32 - 1, got {low}..{high}")
     narrow = high <= np.iinfo(np.uint16).max
-    _write(path, values.astype(np.uint16 if narrow else np.uint32), "ZYX"[-values.ndim :], pixel_size)
+    axes = "ZYX"[-values.ndim :]
+    write_bands(path, _pages(values), values.shape, np.uint16 if narrow else np.uint32, axes, pixel_size)
 
 
 def write_probabilities(
@@ -61,13 +66,35 @@ def write_probabilities(
         raise ValueError(
             f"write_probabilities: probabilities: wanted shape [K, H, W] or [N, K, H, W], got {list(values.shape)}"
         )
-    _write(path, values, "ZCYX"[-values.ndim :], pixel_size)
+    write_bands(path, _pages(values), values.shape, np.float32, "ZCYX"[-values.ndim :], pixel_size)
 
 
-def _write(path: str | os.PathLike[str], values: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> None:
+def _pages(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(-1, *values.shape[-2:])
+
+
+def write_bands(
+    path: str | os.PathLike[str],
+    bands: Iterable[NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    axes: str,
+    pixel_size: PixelSize | None = None,
+) -> None:
+    """Write a TIFF file of which only a band is in memory.
+
+    Args:
+        path: the file to write; what lies there is replaced in one step, or not at all.
+        bands: [h, W] of `dtype`, page by page and from top to bottom; none reaches over the end of a page.
+        shape: of the whole, [..., H, W].
+        dtype: uint8, uint16, uint32 or float32.
+        axes: a letter for each axis of the shape, of T, Z, C, Y and X in that order.
+        pixel_size: see `write_labels`.
+    """
+    kind = np.dtype(dtype)
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib", "metadata": metadata}
-    if values.dtype != np.uint32 and values.nbytes < _IMAGEJ_BYTES:
+    if kind != np.uint32 and math.prod(shape) * kind.itemsize < _IMAGEJ_BYTES:
         options["imagej"] = True
         if pixel_size is not None:
             options["resolution"] = (1 / pixel_size.x, 1 / pixel_size.y)
@@ -78,5 +105,22 @@ def _write(path: str | os.PathLike[str], values: NDArray[Any], axes: str, pixel_
             unit = "in" if pixel_size.unit == "inch" else pixel_size.unit
             metadata |= {"PhysicalSizeX": pixel_size.x, "PhysicalSizeXUnit": unit}
             metadata |= {"PhysicalSizeY": pixel_size.y, "PhysicalSizeYUnit": unit}
+    rows = min(max(1, _STRIP_BYTES // (shape[-1] * kind.itemsize)), shape[-2])
+    strips = (imagecodecs.zlib_encode(np.ascontiguousarray(strip, kind)) for strip in _strips(bands, shape[-2], rows))
     with atomic_write(path) as temporary:
-        tifffile.imwrite(temporary, values, **options)
+        tifffile.imwrite(temporary, strips, shape=shape, dtype=kind, rowsperstrip=rows, **options)
+
+
+def _strips(bands: Iterable[NDArray[Any]], height: int, rows: int) -> Iterator[NDArray[Any]]:
+    """Cut pages that come in bands into strips of so many rows; the last one of a page may have fewer."""
+    y, held = 0, []
+    for band in bands:
+        begin = 0
+        while begin < len(band):
+            missing = min(rows - y % rows, height - y)
+            part = band[begin : begin + missing]
+            held.append(part)
+            begin, y = begin + len(part), y + len(part)
+            if y % rows == 0 or y == height:
+                yield np.concatenate(held)
+                held, y = [], y % height

@@ -1,0 +1,129 @@
+"""Which files are segmented, and what their results are called."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unet_fast.data import image_files
+from unet_fast.prediction.zarr_images import is_zarr
+
+OutputLayout = Literal["auto", "files", "ctc", "isbi"]
+
+_SEQUENCE = re.compile(r"\d\d")
+_FRAME = re.compile(r"t(\d{3,4})\.tiff?")
+_GLOB = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and its results.
+
+    Attributes:
+        image: file, or folder of an OME-Zarr image.
+        labels: file of the labels; None: none are written.
+        probabilities: file of the probabilities; None: none are written.
+        foreground_alone: whether the probabilities are those of foreground alone, a page for each plane.
+    """
+
+    image: Path
+    labels: Path | None
+    probabilities: Path | None
+    foreground_alone: bool = False
+
+    @property
+    def results(self) -> list[Path]:
+        """The files that are written."""
+        return [path for path in (self.labels, self.probabilities) if path is not None]
+
+
+def find_jobs(source: Path, output: Path, layout: OutputLayout, probabilities: bool) -> list[Job]:
+    """Find the images and name their results.
+
+    Args:
+        source: an image file, an OME-Zarr folder, a folder of such, a pattern such as "day1/*.tif", or for the Cell
+            Tracking Challenge a sequence `01` or the folder of sequences.
+        output: folder of the results.
+        layout: "files" names NAME_labels.tif and NAME_probabilities.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi"
+            writes a stack of the foreground's probability, NAME_probabilities.tif; "auto" is "ctc" for a sequence.
+        probabilities: whether those are wanted, too.
+
+    Raises:
+        FileNotFoundError: there is no image.
+        ValueError: two images would have the same result.
+    """
+    frames = _sequence_frames(source) if layout in {"auto", "ctc"} else []
+    if layout == "ctc" and not frames:
+        raise FileNotFoundError(f"input: wanted a sequence 01 with frames t000.tif, or a folder of such, got {source}")
+    if frames:
+        jobs = [_challenge_job(frame, output, probabilities) for frame in frames]
+    elif layout == "isbi":
+        jobs = [
+            Job(image, None, output / f"{_stem(image)}_probabilities.tif", foreground_alone=True)
+            for image in _images(source)
+        ]
+    else:
+        jobs = [_named_job(image, output, probabilities) for image in _images(source)]
+    own = {result.resolve() for job in jobs for result in job.results}
+    jobs = [job for job in jobs if job.image.resolve() not in own]  # results of an earlier run beside their images
+    _check_apart(jobs)
+    return jobs
+
+
+def _images(source: Path) -> list[Path]:
+    if source.is_file() or is_zarr(source):
+        return [source]
+    files: list[Path] = []
+    if source.is_dir():
+        files = image_files(source) + sorted(path for path in source.iterdir() if is_zarr(path))
+    elif _GLOB.search(str(source)):
+        anchor = Path(source.anchor)
+        pattern = source.relative_to(anchor) if source.is_absolute() else source
+        files = sorted(path for path in anchor.glob(str(pattern)) if path.is_file() or is_zarr(path))
+    if not files:
+        raise FileNotFoundError(f"input: wanted an image or a folder of images, got {source}")
+    return files
+
+
+def _sequence_frames(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return []
+    sequences = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
+    return [
+        path
+        for sequence in sequences
+        if _SEQUENCE.fullmatch(sequence.resolve().name)
+        for path in sorted(sequence.iterdir())
+        if _FRAME.fullmatch(path.name)
+    ]
+
+
+def _challenge_job(frame: Path, output: Path, probabilities: bool) -> Job:
+    folder = output / f"{frame.resolve().parent.name}_RES"
+    number = frame.stem[1:]
+    probable = output / f"{frame.resolve().parent.name}_probabilities" / f"{frame.stem}_probabilities.tif"
+    return Job(frame, folder / f"mask{number}.tif", probable if probabilities else None)
+
+
+def _named_job(image: Path, output: Path, probabilities: bool) -> Job:
+    stem = output / _stem(image)
+    probable = stem.with_name(f"{stem.name}_probabilities.tif")
+    return Job(image, stem.with_name(f"{stem.name}_labels.tif"), probable if probabilities else None)
+
+
+def _stem(image: Path) -> str:
+    """Return a name without what tells the format: ".ome.tif", ".ome.zarr" and ".tif" are dropped."""
+    return re.sub(r"\.ome$", "", image.stem) if image.suffix else image.name
+
+
+def _check_apart(jobs: Iterable[Job]) -> None:
+    images: dict[Path, Path] = {}
+    for job in jobs:
+        for result in job.results:
+            if result in images:
+                raise ValueError(
+                    f"input: wanted names that differ before the suffix, got {images[result].name} and "
+                    f"{job.image.name}, which would both become {result.name}"
+                )
+            images[result] = job.image

@@ -1,0 +1,91 @@
+"""How large a tile may be: the largest legal one whose network fits into the memory that is free."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from unet_fast.geometry import border, legal_side, nearest_legal_sides
+from unet_fast.model import UNet
+
+# Larger tiles cost fewer operations per pixel of the result: at base 64 2.0 MFLOP at 572, 1.7 at 1020, 1.5 at 2044,
+# 1.4 without end. Beyond this little is gained, and an interrupted run would lose more.
+LARGEST_TILE = 2044
+
+# What is alive at once, measured (tests/prediction/test_memory.py): in float32 maps of the size of the tile, so many for
+# each channel of the first level, and a few more; and bytes for each pair of its channels, which the packed weights take.
+_MAPS_PER_CHANNEL = 3.5
+_MAPS = 10
+_WEIGHT_BYTES = 128 << 10
+_SHARE = 0.5  # of what is free
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_memory(text: str) -> int:
+    """Read an amount of memory such as "800M" or "6G" (1024-based), in bytes.
+
+    Raises:
+        ValueError: the text is no amount.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"memory: wanted an amount such as 800M or 6G, got {text}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes are free on a device; where the machine does not tell, 4 GB."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    amounts = [_available(Path("/proc/meminfo")), _left_in_group(Path("/sys/fs/cgroup"))]
+    return min((amount for amount in amounts if amount is not None), default=4 << 30)
+
+
+def _available(meminfo: Path) -> int | None:
+    if not meminfo.is_file():
+        return None
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.MULTILINE)
+    return None if match is None else int(match[1]) * 1024
+
+
+def _left_in_group(group: Path) -> int | None:
+    """Return what a container may still take."""
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return None
+    return int(limit) - int(used) if limit.isdigit() else None
+
+
+def tile_bytes(net: UNet, tile: tuple[int, int]) -> int:
+    """Return how many bytes the network needs at most for a tile (height, width), beside its parameters."""
+    maps = _MAPS_PER_CHANNEL * net.base + _MAPS + net.channels + 3 * net.classes
+    return int(maps * 4 * tile[0] * tile[1]) + _WEIGHT_BYTES * net.base**2
+
+
+def choose_tile(net: UNet, size: tuple[int, int], memory: int | None, device: torch.device) -> tuple[int, int]:
+    """Return the largest input sides (height, width) of a tile of an image.
+
+    Args:
+        net: the network.
+        size: (H, W) of the image in pixels.
+        memory: bytes that a tile may need; None: half of what is free.
+        device: where the network runs.
+
+    Raises:
+        ValueError: not even the smallest tile fits.
+    """
+    budget = int(_SHARE * free_memory(device)) if memory is None else memory
+    whole = [legal_side(side, net.depth) for side in size]
+    grid = 1 << net.depth
+    largest, smallest = nearest_legal_sides(LARGEST_TILE, net.depth)[0], legal_side(grid, net.depth)
+    for side in range(largest, smallest - 1, -grid):
+        tile = min(side, whole[0]), min(side, whole[1])
+        if tile_bytes(net, tile) <= budget:
+            return tile
+    least = min(smallest, whole[0]), min(smallest, whole[1])
+    wanted = tile_bytes(net, least) / (1 << 20)
+    raise ValueError(
+        f"memory: wanted at least {wanted:.0f} MB for a tile of {least[0]}x{least[1]} pixels (its output is "
+        f"{border(net.depth)} smaller), got {budget / (1 << 20):.0f} MB"
+    )

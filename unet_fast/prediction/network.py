@@ -1,0 +1,120 @@
+"""The network as prediction uses it: from a mirrored tile to probabilities."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unet_fast.geometry import TilePlan, border, legal_side
+from unet_fast.model import UNet
+from unet_fast.ops import stitch_tiles
+
+Averaged = Literal["none", "mirrors", "all"]
+_Turn = tuple[bool, bool, bool]  # transposed, then mirrored in y, then in x
+
+# The symmetries of the square: mirrors alone, or with rotations by 90 degrees. Origins of tiles lie on a grid of 2^depth
+# pixels from either end of an image of legal size, so the mirrored tile is a tile of the mirrored image.
+_TURNS: dict[str, list[_Turn]] = {
+    "none": [(False, False, False)],
+    "mirrors": [(False, y, x) for y in (False, True) for x in (False, True)],
+    "all": [(t, y, x) for t in (False, True) for y in (False, True) for x in (False, True)],
+}
+
+
+class TileNetwork:
+    """Computes the probabilities of a tile; short of memory, it goes on with smaller tiles.
+
+    Args:
+        net: in evaluation mode.
+        average: "none", the mean over the four "mirrors", or over "all" eight mirrors and rotations.
+
+    Attributes:
+        largest: input side that fits into memory, as far as is known; None: no tile was too large yet.
+    """
+
+    def __init__(self, net: UNet, average: Averaged = "none") -> None:
+        self.net, self._turns = net, _TURNS[average]
+        self.largest: int | None = None
+
+    def __call__(self, tile: Tensor) -> Tensor:
+        """Compute [K, h - border, w - border] float32 of a tile [1, C, h, w] of legal size."""
+        total: Tensor | None = None
+        for turn in self._turns:
+            found = _turned_back(self._probabilities(_turned(tile, turn)), turn)
+            total = found if total is None else total.add_(found)
+        assert total is not None
+        return total if len(self._turns) == 1 else total / len(self._turns)
+
+    def _probabilities(self, tile: Tensor) -> Tensor:
+        side = max(tile.shape[-2:])
+        if self.largest is None or side <= self.largest:
+            try:
+                return self.net(tile).float().softmax(1)[0]  # type: ignore[no-any-return]
+            except (MemoryError, RuntimeError) as error:
+                if not _is_memory_short(error):
+                    raise
+            self.largest = self._smaller(side)  # outside `except`, where the error would hold on to the tensors
+            if tile.is_cuda:
+                torch.cuda.empty_cache()
+        return self._in_parts(tile, self.largest)
+
+    def _smaller(self, side: int) -> int:
+        """Return a legal side with about half of the output."""
+        least, grid = border(self.net.depth), 1 << self.net.depth
+        output = (side - least) // 2 // grid * grid
+        if output < grid:
+            raise MemoryError(f"not even a tile of {side} pixels fits into memory: a smaller network or --device cpu")
+        return legal_side(output, self.net.depth)
+
+    def _in_parts(self, tile: Tensor, side: int) -> Tensor:
+        """Compute a tile as smaller tiles, whose origins lie on the same grid: the result is the same."""
+        size = (tile.shape[-2] - border(self.net.depth), tile.shape[-1] - border(self.net.depth))
+        plan = TilePlan(size, side, self.net.depth)
+        height, width = plan.input_side
+        last_y, last_x = tile.shape[-2] - height, tile.shape[-1] - width  # on the grid, for all sizes are legal
+        origins = [(min(y, last_y), min(x, last_x)) for y, x in plan.output_origins.tolist()]
+        parts = [self._probabilities(tile[..., y : y + height, x : x + width]) for y, x in origins]
+        return stitch_tiles(torch.stack(parts), torch.tensor(origins, device=tile.device), size)
+
+
+def _turned(image: Tensor, turn: _Turn) -> Tensor:
+    transposed, *mirrored = turn
+    return _mirrored(image.transpose(-1, -2) if transposed else image, mirrored)
+
+
+def _turned_back(image: Tensor, turn: _Turn) -> Tensor:
+    transposed, *mirrored = turn
+    image = _mirrored(image, mirrored)
+    return image.transpose(-1, -2) if transposed else image
+
+
+def _mirrored(image: Tensor, mirrored: list[bool]) -> Tensor:
+    axes = [axis for axis, is_mirrored in zip((-2, -1), mirrored, strict=True) if is_mirrored]
+    return image.flip(axes) if axes else image
+
+
+def _is_memory_short(error: Exception) -> bool:
+    """Whether an error says that memory is short; torch has a type for that on CUDA alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+@contextmanager
+def evaluating(net: UNet, many: bool) -> Iterator[None]:
+    """Within this context the network predicts; afterwards it is as it was. `many`: tiles, so packing weights pays."""
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.inference_mode():
+            if many:
+                with net.packed_weights():
+                    yield
+            else:
+                yield
+    finally:
+        net.train(was_training)
+
+

@@ -1,0 +1,137 @@
+"""Read, compute and write tiles at the same time: two threads beside the one that computes."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from unet_fast.data import Normalization
+from unet_fast.data.images import Image
+from unet_fast.geometry import TilePlan, mirrored_extent
+from unet_fast.ops import mirror_tiles
+from unet_fast.prediction.network import TileNetwork
+from unet_fast.prediction.source import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 2  # tiles that are read, or not yet written, beside the one that is computed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One tile of one plane.
+
+    Attributes:
+        plane: index of the plane.
+        tile: index of the tile in the plan.
+    """
+
+    plane: int
+    tile: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a task, cut to the image.
+
+    Attributes:
+        task: what was computed.
+        rows: of the image.
+        columns: of the image.
+        probabilities: [K, h, w] float32.
+    """
+
+    task: Task
+    rows: slice
+    columns: slice
+    probabilities: Tensor
+
+
+class TileReader:
+    """Reads what a tile needs of an image file, and brings it to the network's range.
+
+    Args:
+        source: the image.
+        plan: its tiles.
+        normalization: taken from each plane as a whole, which is read once or twice for that.
+        device: where tiles go.
+    """
+
+    def __init__(self, source: Source, plan: TilePlan, normalization: Normalization, device: torch.device) -> None:
+        self.source, self.plan, self._device = source, plan, device
+        self._factors = lru_cache(maxsize=2)(
+            lambda plane: normalization.streamed_scale_and_offset(
+                lambda: source.blocks(plane), source.channels, source.dtype
+            )
+        )
+
+    def read(self, task: Task) -> tuple[Image, list[int], list[Tensor]]:
+        """Return the pixels that a tile reads, its origin in them, and scale and offset of each channel."""
+        origin: list[int] = self.plan.input_origins[task.tile].tolist()
+        extents = [
+            mirrored_extent(*axis) for axis in zip(origin, self.plan.input_side, self.source.size, strict=True)
+        ]
+        factors = [torch.from_numpy(factor) for factor in self._factors(task.plane)]
+        pixels = self.source.read(task.plane, *(slice(*extent) for extent in extents))
+        return pixels, [start - extent[0] for start, extent in zip(origin, extents, strict=True)], factors
+
+    def tile(self, pixels: Image, origin: list[int], factors: list[Tensor]) -> Tensor:
+        """Return the tile [1, C, h, w], normalised and mirrored, on the device."""
+        scale, offset = (factor.to(self._device) for factor in factors)
+        image = torch.from_numpy(pixels).to(self._device)
+        origins = torch.tensor([origin], device=self._device)
+        return mirror_tiles(image, origins, self.plan.input_side, scale=scale, offset=offset)
+
+    def window(self, task: Task) -> tuple[slice, slice]:
+        """Return the pixels of the image that a tile predicts."""
+        origin = self.plan.output_origins[task.tile].tolist()
+        starts = zip(origin, self.plan.output_side, self.source.size, strict=True)
+        rows, columns = (slice(start, min(start + side, size)) for start, side, size in starts)
+        return rows, columns
+
+
+def predict_tiles(
+    reader: TileReader, network: TileNetwork, tasks: Iterable[Task], write: Callable[[Found], None]
+) -> Iterator[Task]:
+    """Compute tiles and hand each result to `write` in another thread; yields each task when its result is written.
+
+    The results arrive in the order of the tasks. At most a few tiles are in memory, whatever the size of the image.
+    """
+    with ThreadPoolExecutor(1) as writer:
+        pending: deque[Future[Task]] = deque()
+        for task, read in _read_ahead(reader.read, tasks):
+            probabilities = network(reader.tile(*read))
+            rows, columns = reader.window(task)
+            cut = probabilities[:, : rows.stop - rows.start, : columns.stop - columns.start].cpu()
+            pending.append(writer.submit(_written, write, Found(task, rows, columns, cut)))
+            while len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        for future in pending:
+            yield future.result()
+
+
+def _written(write: Callable[[Found], None], found: Found) -> Task:
+    write(found)
+    return found.task
+
+
+def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """Yield items with what `read` made of them, a few read ahead in another thread."""
+    executor = ThreadPoolExecutor(1)
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            pending.append((item, executor.submit(read, item)))
+            if len(pending) > _AHEAD:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for item, future in pending:
+            yield item, future.result()
+    finally:
+        executor.shutdown(cancel_futures=True)

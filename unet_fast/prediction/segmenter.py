@@ -1,0 +1,238 @@
+"""One image file from its pixels to the files of its results."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from unet_fast.checkpoint import Model
+from unet_fast.data.writing import write_bands
+from unet_fast.geometry import TilePlan
+from unet_fast.prediction.arrays import FileArray
+from unet_fast.prediction.files import Job
+from unet_fast.prediction.memory import choose_tile
+from unet_fast.prediction.network import Averaged, TileNetwork
+from unet_fast.prediction.objects import BAND_PIXELS, Objects
+from unet_fast.prediction.pipeline import TileReader, predict_tiles
+from unet_fast.prediction.ranks import Ranks
+from unet_fast.prediction.source import Source, open_source
+from unet_fast.prediction.work import Shape, Work
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the results of every image.
+
+    Attributes:
+        instances: whether labels are objects; else classes.
+        probability_dtype: "float32", or "uint8" with 255 for 1.
+        min_size: see `label_instances`.
+        gap: see `label_instances`.
+        fill_holes: see `label_instances`.
+        average: over mirrors and rotations, see `TileNetwork`.
+        tile: largest input side of a tile in pixels; None: what fits into memory.
+        memory: bytes that a tile may need; None: half of what is free.
+        progress: whether a bar over the tiles is shown.
+    """
+
+    instances: bool
+    probability_dtype: str = "float32"
+    min_size: int = 0
+    gap: int = 1
+    fill_holes: bool = False
+    average: Averaged = "none"
+    tile: int | None = None
+    memory: int | None = None
+    progress: bool = False
+
+
+class Segmenter:
+    """Segments files, one after the other.
+
+    Args:
+        model: the network, in evaluation mode and on its device.
+        options: what is wanted.
+        unfinished: folder in which unfinished results lie.
+        digest: of the model, so that a run does not go on with the results of another one.
+    """
+
+    def __init__(self, model: Model, options: Options, unfinished: Path, digest: str) -> None:
+        self._model, self._options, self._unfinished, self._digest = model, options, unfinished, digest
+        self._network = TileNetwork(model.net, options.average)
+        self._device = next(model.net.parameters()).device
+
+    def segment(self, job: Job, ranks: Ranks | None = None) -> str:
+        """Segment a file; write its results, each whole or not at all.
+
+        Args:
+            job: the file and its results.
+            ranks: the processes that share its tiles; None: this one does them all.
+
+        Returns:
+            What was done, for the user to read.
+
+        Raises:
+            ValueError: the file cannot be read, or does not suit the network.
+        """
+        together = ranks or Ranks()
+        source = open_source(job.image, self._model.net.channels)
+        if source.channels != self._model.net.channels:
+            raise ValueError(
+                f"{job.image}: wanted {self._model.net.channels} channel(s), as the network was trained on, "
+                f"got {source.channels}"
+            )
+        described, name = self._describe(job), _unique_name(job)
+        ticket = self._unfinished / f"{name}.done"
+        wanted = json.dumps([described, [str(path) for path in job.results], self._finishing()])
+        if ticket.is_file() and ticket.read_text() == wanted and all(path.is_file() for path in job.results):
+            return f"{job.image.name}: was done before the interruption"
+        folder = self._unfinished / name
+        together.everywhere(lambda: self._prepare(folder, described, job, source) if together.first else None)
+        work = Work(folder)
+        together.everywhere(lambda: self._compute(work, source, together))
+        messages: list[str] = []
+
+        def finish() -> None:
+            if together.first:
+                messages.append(self._finish(job, source, work))
+                ticket.write_text(wanted)
+                work.remove()
+
+        together.everywhere(finish)
+        return "".join(messages)
+
+    def forget(self, jobs: list[Job]) -> None:
+        """Remove what is kept for the case that the run is interrupted: it has come to its end."""
+        for job in jobs:
+            (self._unfinished / f"{_unique_name(job)}.done").unlink(missing_ok=True)
+            shutil.rmtree(self._unfinished / _unique_name(job), ignore_errors=True)
+        if not any(self._unfinished.iterdir()):
+            self._unfinished.rmdir()
+
+    def _describe(self, job: Job) -> dict[str, Any]:
+        file = next((job.image / name for name in ("zarr.json", ".zattrs") if (job.image / name).is_file()), job.image)
+        stat = file.stat()
+        return {
+            "image": [str(job.image.resolve()), stat.st_size, stat.st_mtime_ns],
+            "model": self._digest,
+            "normalization": self._model.normalization.to_dict(),
+            "average": self._options.average,
+            "tile": self._options.tile,
+            "probabilities": self._options.probability_dtype if job.probabilities else None,
+        }
+
+    def _finishing(self) -> list[Any]:
+        options = self._options
+        return [options.instances, options.min_size, options.gap, options.fill_holes]
+
+    def _prepare(self, folder: Path, described: dict[str, Any], job: Job, source: Source) -> None:
+        """Find what an interrupted run left, or begin."""
+        if Work.found(folder, described) is not None:
+            return
+        net, options = self._model.net, self._options
+        if options.tile is None:
+            tile = choose_tile(net, source.size, options.memory, self._device)
+        else:
+            tile = (options.tile, options.tile)
+        plan = TilePlan(source.size, tile, net.depth)
+        kept = options.probability_dtype if job.probabilities else None
+        shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins))
+        missing = shape.nbytes - shutil.disk_usage(self._unfinished).free
+        if missing > 0:
+            raise OSError(f"output: wanted {missing / 2**30:.1f} GB more on the disk of {self._unfinished.parent}")
+        Work.create(folder, described, shape)
+
+    def _compute(self, work: Work, source: Source, ranks: Ranks) -> None:
+        plan = TilePlan(source.size, work.tile, self._model.net.depth)
+        reader = TileReader(source, plan, self._model.normalization, self._device)
+        tasks = ranks.share(work.missing())
+        bar = tqdm(total=len(tasks), unit="tile", disable=not self._options.progress or len(tasks) < 2, leave=False)
+        try:
+            for _ in predict_tiles(reader, self._network, tasks, work.put):
+                bar.update()
+        finally:
+            bar.close()
+            work.sync()
+
+    def _finish(self, job: Job, source: Source, work: Work) -> str:
+        axes, planes = plane_axes(source)
+        message = f"{job.image.name}:"
+        for path in job.results:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if job.labels is not None:
+            bands, dtype, count = self._labels(work)
+            write_bands(job.labels, bands, (*planes, *source.size), dtype, f"{axes}YX", source.pixel_size)
+            message += f" {job.labels}" + ("" if count is None else f", {count} objects")
+        if job.probabilities is not None and work.probabilities is not None:
+            values, dtype = work.probabilities, work.probabilities.dtype
+            if job.foreground_alone:
+                shape, letters, pages = (*planes, *source.size), f"{axes}YX", _foreground(values)
+            else:
+                shape, letters, pages = (*planes, *values.shape[1:]), f"{axes}CYX", _pages(values)
+            write_bands(job.probabilities, pages, shape, dtype, letters, source.pixel_size)
+            message += f"{' and' if job.labels else ''} {job.probabilities}"
+        return message
+
+    def _labels(self, work: Work) -> tuple[Iterator[NDArray[Any]], np.dtype[Any], int | None]:
+        """Return the bands of all planes, their dtype, and how many objects there are."""
+        if not self._options.instances:
+            return _pages(work.classes), np.dtype(np.uint16), None
+        pieces = work.scratch("pieces", np.int32, work.classes.shape)
+        options = self._options
+        found = [
+            Objects(work.classes.plane(n), pieces.plane(n), options.gap, options.min_size, options.fill_holes)
+            for n in range(len(pieces))
+        ]
+        highest = max(plane.count for plane in found)
+        dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+        return (band for plane in found for band in plane.bands()), dtype, sum(plane.count for plane in found)
+
+
+def digest_of(model: Model) -> str:
+    """Return a number that two models share only if they compute the same."""
+    digest = hashlib.sha256()
+    for name, value in model.net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def plane_axes(source: Source) -> tuple[str, tuple[int, ...]]:
+    """Return letters and lengths of the axes of planes as files know them: T and Z; others are counted as Z."""
+    kept = [(axis, size) for axis, size in zip(source.plane_axes, source.plane_shape, strict=True) if size > 1]
+    letters = "".join(axis for axis, _ in kept)
+    if letters in {"", "T", "Z", "TZ"}:
+        return letters, tuple(size for _, size in kept)
+    return "Z", (source.planes,)
+
+
+def _unique_name(job: Job) -> str:
+    return "-".join(job.results[0].parts[-2:]).replace(".tif", "")
+
+
+def _pages(values: FileArray) -> Iterator[NDArray[Any]]:
+    """Yield [..., H, W] in bands from top to bottom, page by page."""
+    height, width = values.shape[-2:]
+    step = max(1, BAND_PIXELS // width)
+    for page in np.ndindex(values.shape[:-2]):
+        for y in range(0, height, step):
+            yield values[(*page, slice(y, min(y + step, height)))]
+
+
+def _foreground(probabilities: FileArray) -> Iterator[NDArray[Any]]:
+    """Yield the probability of all classes but the first, in bands."""
+    planes, classes, height, width = probabilities.shape
+    step = max(1, BAND_PIXELS // (width * classes))
+    for plane in range(planes):
+        for y in range(0, height, step):
+            yield probabilities[plane, 1:, y : min(y + step, height)].sum(0, dtype=probabilities.dtype)
+
+
