@@ -1,0 +1,58 @@
+"""What the baselines share: convolutions drawn as the U-Net's, and the checks of arguments and images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from unet_fast.geometry import Sides, check_side
+
+
+def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """Return a valid convolution with weights from N(0, 2/N), N = incoming connections of a unit, and bias 0."""
+    conv = nn.Conv2d(inputs, outputs, kernel)
+    nn.init.normal_(conv.weight, std=(2 / (inputs * kernel**2)) ** 0.5)
+    nn.init.zeros_(conv.bias) if conv.bias is not None else None
+    return conv
+
+
+class Baseline(nn.Module):
+    """A network that maps an image to class scores, as the trainer, prediction and model files know it.
+
+    Attributes:
+        kind: its name on the command line.
+        maps_per_channel: float32 maps of the tile's size, per channel of `base`, that prediction needs at once.
+        sides: which sides it reads, and what they become.
+    """
+
+    kind: ClassVar[str]
+    maps_per_channel: ClassVar[float]
+
+    def __init__(self, sides: Sides, channels: int, classes: int, base: int) -> None:
+        super().__init__()
+        for name, value, least in (("channels", channels, 1), ("classes", classes, 2), ("base", base, 1)):
+            if value < least:
+                raise ValueError(f"{name}: wanted at least {least}, got {value}")
+        self.sides, self.channels, self.classes, self.base = sides, channels, classes, base
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the class has to be called with to build this network again."""
+        return {"channels": self.channels, "classes": self.classes, "base": self.base}
+
+    @contextmanager
+    def packed_weights(self) -> Iterator[None]:
+        """Do nothing: PyTorch's layers have no other form of their weights."""
+        yield
+
+    def check(self, image: Tensor) -> None:
+        """Raise ValueError where an image [N, C, H, W] does not suit the network."""
+        if image.dim() != 4 or image.shape[1] != self.channels:
+            raise ValueError(f"image: wanted shape [N, {self.channels}, H, W], got {list(image.shape)}")
+        for side in image.shape[-2:]:
+            check_side(side, "image", self.sides)
+
+    def extra_repr(self) -> str:
+        """Return what the network was built with."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
