@@ -45,7 +45,7 @@ PYTHON_LAYERS = {
     "prediction": {"atomic_write", "checkpoint", "data", "geometry", "instances", "model", "ops"},
     "predict": {"checkpoint", "data", "geometry", "model", "prediction"},
     "scoring": {"atomic_write", "data", "instances", "metrics"},
-    "validation": {"checkpoint", "data", "instances", "metrics", "plots", "predict", "samples"},
+    "validation": {"checkpoint", "config", "data", "instances", "metrics", "plots", "predict", "samples"},
     "trainer": ANY,
     "train": ANY,
     "evaluate": ANY,

@@ -96,3 +96,27 @@ def test_input_errors():
         net(torch.zeros(1, 3, 572, 572))
     with pytest.raises(ValueError, match=r"got 570; the nearest is 556 or 572"):
         net(torch.zeros(1, 1, 572, 570))
+
+
+def test_gradient_checkpointing_changes_no_bit():
+    net = UNet(base=4).train()
+    image = torch.randn(2, 1, 188, 188)
+    gradients = []
+    for net.gradient_checkpointing in (False, True):
+        net.zero_grad()
+        net(image, dropout_seeds=[3, 4]).square().sum().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
+def test_dropout_of_an_image_depends_on_its_seed_alone():
+    net = UNet(base=4).train()
+    image = torch.randn(2, 1, 188, 188)
+    with torch.no_grad():
+        together = net(image, dropout_seeds=[5, 6])
+        alone = torch.cat([net(image[:1], dropout_seeds=[5]), net(image[1:], dropout_seeds=[6])])
+        other = net(image, dropout_seeds=[6, 5])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(together, other, atol=1e-3)
+    dropped = net._drop(torch.ones(2, 3, 100, 100), 0, [1, 2])
+    assert set(dropped.unique().tolist()) == {0, 2} and abs(float(dropped.mean()) - 1) < 0.05

@@ -1,10 +1,6 @@
-"""Training: it learns, it repeats, it goes on as if never stopped, it says what is wrong."""
+"""Training from the command line: it learns, it repeats, it says what is wrong."""
 
 import csv
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,22 +8,12 @@ import pytest
 import torch
 import yaml
 
-from unet_fast.checkpoint import load_checkpoint, load_model
+from tests.training import TINY, assert_same, weights
+from unet_fast.checkpoint import load_model
 from unet_fast.config import TrainConfig
 from unet_fast.data import synthetic_cells
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
-
-TINY = ["--base", "4", "--tile", "252", "--validation", "0.1"]
-
-
-def weights(folder):
-    return load_checkpoint(folder / "checkpoint_last.pt")["net"]
-
-
-def assert_same(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def bright_cells(count):
@@ -39,12 +25,12 @@ def bright_cells(count):
 
 
 def test_learns(tmp_path):
-    config = TrainConfig(base=8, tile=252, steps=120, border=0.0, dropout=0.0, validation=0.15)
+    config = TrainConfig(base=8, depth=3, tile=180, steps=120, border=0.0, dropout=0.0, validation=0.15)
     trainer = Trainer(config, bright_cells(7), tmp_path)
     trainer.fit()
-    losses = [row["loss"] for row in trainer.rows if "loss" in row]
+    losses = [row["loss"] for row in trainer.state.rows if "loss" in row]
     assert losses[-1] < 0.8 * losses[0]
-    assert trainer.rows[-1]["iou"] > max(0.6, trainer.rows[0]["iou"] + 0.2)
+    assert trainer.state.rows[-1]["iou"] > max(0.6, trainer.state.rows[0]["iou"] + 0.2)
 
 
 def test_run_folder_is_complete(tmp_path, capsys):
@@ -70,54 +56,29 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     assert not torch.equal(weights(tmp_path / "a")["head.weight"], weights(tmp_path / "c")["head.weight"])
 
 
-@pytest.mark.parametrize("preset", ["paper", "modern"])
-def test_resume_equals_never_having_stopped(tmp_path, monkeypatch, preset):
-    command = [*TINY, "--preset", preset, "--steps", "4"]
-    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
-    take_step = Trainer._train_step
-
-    def stop_after_two(trainer, total):
-        loss = take_step(trainer, total)
-        trainer.stopping = trainer.step == 2
-        return loss
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", stop_after_two)
-        assert main([*command, "--out", str(tmp_path / "parts")]) == 0
-    assert load_checkpoint(tmp_path / "parts" / "checkpoint_last.pt")["step"] == 2
-    assert main(["--resume", str(tmp_path / "parts")]) == 0
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    assert load_checkpoint(tmp_path / "parts" / "checkpoint_last.pt")["step"] == 4
-
-
-def test_a_signal_ends_with_a_checkpoint(tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-u", "-m", "unet_fast.train", *TINY, "--epochs", "1000", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch   0"):
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and "stopping after this step" in said
-    state = load_checkpoint(out / "checkpoint_last.pt")
-    assert state["step"] + state["epoch"] > 0
-    done = state["epoch"] * 1000 + state["step"]
-    assert main(["--resume", str(out), "--epochs", "1000", "--hours", "0.0001"]) == 0
-    state = load_checkpoint(out / "checkpoint_last.pt")
-    assert state["epoch"] * 1000 + state["step"] >= done
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--tile", "512"], "tile: wanted a legal input side"),
         (["--lr", "-1"], "lr: wanted a positive number, got -1"),
-        (["--fold", "9"], "fold: wanted 0 to 4, got 9"),
+        (["--lr", "fast"], 'Parser key "lr"'),
+        (["--preset", "newest"], "preset: wanted modern or paper, got 'newest'"),
+        (["--bass", "8"], "--bass"),
+        (["--hours", "0"], "hours: wanted a positive number, got 0"),
+        (["--ema", "1"], "ema: wanted 0 to below 1, got 1"),
+        (["--fold", "9"], 'fold: wanted K/N with K from 1 to N, such as "1/5", got'),
+        (["--fold", "6/5"], "fold: wanted K/N"),
+        (["--fold", "1/99"], "fold: wanted at most 16 folds, one for each image, got 1/99"),
+        (["--accumulate", "2"], "accumulate: wanted a divisor of batch_size = 1, got 2"),
+        (["--precision", "tf32", "--device", "cpu"], "precision: tf32 is a mode of CUDA devices"),
+        (["--device", "abacus"], "device: wanted cpu, cuda or auto, got 'abacus'"),
+        (["--score", "rand_error"], "score: wanted seg, iou, pixel_error for labels of kind instances, got rand_error"),
+        (["--class_weight", "[1, 2, 3]"], "wanted 2 finite weights"),
+        (["--init", "nowhere"], "nowhere"),
+        (["--augment.zoom", "0.5"], "augment: zoom: wanted a number of at least 1, got 0.5"),
         (["--data", "nowhere"], "nowhere"),
         (["--resume", "nowhere"], "resume: wanted the folder of a run with config.yaml, got nowhere"),
+        (["--resume", "auto"], "resume: auto: wanted --out RUN beside it"),
     ],
 )
 def test_errors(tmp_path, arguments, message, capsys):
@@ -133,26 +94,3 @@ def test_does_not_overwrite_a_run(tmp_path, capsys):
     assert main([*TINY, "--steps", "1", "--out", out]) == 0
     assert main([*TINY, "--steps", "1", "--out", out]) == 1
     assert "holds a run already: give another folder, or --resume" in capsys.readouterr().err
-
-
-def test_a_non_finite_loss_names_the_step_and_keeps_the_checkpoint(tmp_path, capsys):
-    out = tmp_path / "run"
-    assert main([*TINY, "--steps", "1", "--out", str(out)]) == 0
-    before = weights(out)
-    state = torch.load(out / "checkpoint_last.pt", weights_only=True)
-    state["net"]["head.bias"] = torch.full((2,), float("nan"))
-    torch.save(state, out / "checkpoint_last.pt")
-    assert main(["--resume", str(out), "--steps", "3"]) == 1
-    assert "the loss is nan at epoch 0, step 1" in capsys.readouterr().err
-    assert torch.equal(weights(out)["head.weight"], before["head.weight"])
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
-def test_foreign_checkpoints_are_refused(tmp_path, content):
-    path = tmp_path / "checkpoint_last.pt"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        load_checkpoint(path)
-    torch.save({"weights": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="is not a checkpoint of this version"):
-        load_checkpoint(path)

@@ -1,34 +1,29 @@
 """What a training run can be told: one dataclass, the same fields on the command line and in config.yaml."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 from unet_fast.augment import AugmentConfig
 
+Score = Literal["auto", "seg", "iou", "rand_error", "pixel_error"]
 
-class Preset(NamedTuple):
-    """An optimiser and its settings.
-
-    Attributes:
-        optimizer: "sgd" or "adam".
-        lr: learning rate.
-        momentum: of SGD; the first beta of Adam.
-        cosine: whether the learning rate falls to zero along a cosine.
-    """
-
-    optimizer: Literal["sgd", "adam"]
-    lr: float
-    momentum: float
-    cosine: bool
-
-
-# "paper": section 3; the paper gives the momentum and no learning rate.
-# "modern" is ahead of "paper" in the first 150 steps on the embedded set (base 16, one seed); how long "paper" needs to
-# catch up, and at which rate, is not measured.
-PRESETS = {
-    "paper": Preset("sgd", 1e-3, 0.99, cosine=False),
-    "modern": Preset("adam", 2e-3, 0.9, cosine=True),
+# Values of TrainConfig's fields that a preset sets; what is given beside it wins. "modern" is the defaults themselves.
+# "paper" is section 3: one large tile per step, SGD with momentum 0.99. The paper gives no learning rate.
+PRESETS: dict[str, dict[str, Any]] = {
+    "modern": {},
+    "paper": {
+        "base": 64,
+        "tile": 572,
+        "batch_size": 1,
+        "optimizer": "sgd",
+        "lr": 1e-3,
+        "momentum": 0.99,
+        "schedule": "constant",
+        "warmup": 0,
+        "ema": 0.0,
+    },
 }
 
 
@@ -40,76 +35,137 @@ class TrainConfig:
         data: folder of labelled images, read as it is (ISBI stacks, Cell Tracking Challenge, image and mask pairs,
             nnU-Net); without it, an embedded set of drawn cells.
         out: folder of the run, made where missing; default runs/NAME-DATE.
-        epochs: passes over the training images; default 10 unless steps or hours are given.
+        init: start from the weights of this model (a run folder or a model.safetensors file); layers that do not fit
+            another number of channels or classes start anew.
+        epochs: passes over the training images; default 10 unless steps or hours are given. Limits count from the
+            run's start, however often it was resumed; the first one reached ends it.
         steps: stop after this many steps.
         hours: stop after this many hours.
         patience: stop after this many validations without a better score; default never.
+        score: what decides which network is best; "auto" is seg for instances, else iou.
+        preset: "paper" is section 3 (base 64, tiles of 572, SGD with momentum 0.99); "modern" is the defaults below.
+        model: "unet", or a baseline of the paper: "sliding_window" (Ciresan's patch classifier), "fcn8s", "fcn16s" or
+            "fcn32s" (Long's fully convolutional networks).
         base: feature channels of the first level, 64 in the paper. Thin networks (8 to 16) suit a CPU.
-        depth: levels of the contracting path, 4 in the paper.
-        variant: the network of the paper, or that of the authors' released model.
+        depth: levels of the U-Net's contracting path, 4 in the paper.
+        window: of the sliding window in pixels: 33, 65 or 95.
+        variant: the U-Net of the paper, or that of the authors' released model.
         backend: "native" for this package's operators, "torch" for plain PyTorch.
         dropout: probability at the end of the contracting path, 0.5 in the released model.
-        preset: "modern" is Adam with a falling learning rate, "paper" SGD with momentum 0.99 as in section 3.
-        lr: learning rate; default the preset's.
-        tile: input side of a training tile in pixels, a legal one (16k + 60); 572 in the paper.
-        batch_size: tiles per step, 1 in the paper.
+        optimizer: "adam" (AdamW where weight_decay is above 0), or "sgd" with momentum.
+        lr: learning rate.
+        momentum: of SGD; the first beta of Adam.
+        weight_decay: decoupled decay of the weights for Adam, an L2 term for SGD.
+        schedule: the learning rate is constant, or falls to zero along a cosine until the run's end.
+        warmup: steps over which the learning rate rises to its value.
+        ema: decay of the moving average of the weights that is validated and saved; 0 switches it off.
+        tile: input side of a training tile in pixels, a legal one (16k + 60 for the U-Net); 572 in the
+            paper.
+        batch_size: tiles per step, over all processes; 1 in the paper.
+        accumulate: compute a step in this many parts, one after the other: less memory, the same step.
         border: weight of the border between touching cells, w0 = 10 in the paper; 0 switches the term off.
         sigma: its width in pixels, 5 in the paper.
         gap: ridge of background cut between touching cells: "scan" is one pixel, "full8" two, "none" none.
-        class_weight: "balance" weighs classes by inverse frequency, "none" all alike.
-        normalization: of each image: "percentile" (1 to 99.8 becomes 0 to 1), "zscore", "dtype" or "none".
+        class_weight: "balance" weighs classes by inverse frequency, "none" all alike; or a weight for each class.
+        normalization: of each image: "percentile" (1 to 99.8 becomes 0 to 1), "zscore", "dtype" (divides by the
+            largest value, fixed) or "none"; stored with the model.
         label_kind: what label images mean; "auto" tells from their values, and says what it found.
+        ignore: value in the label images of pixels that count for nothing.
         augment: how training tiles are deformed.
-        validation: share of the images held back for validation.
-        fold: hold back this fold of five instead.
+        validation: share of the images held back for validation; 0 for none.
+        fold: hold back fold K of N instead, such as "1/5".
         validate_every: epochs between validations.
         seed: of everything random.
         device: "cpu", "cuda" or "auto".
-        precision: "float32" or "bfloat16", in which the network computes; weights and loss stay float32.
+        precision: in which the network computes: "float32", "tf32", "bf16" or "fp16" (with a scaled loss); "auto" is
+            bf16 on CUDA from Ampere on, else float32. Weights and loss stay float32.
+        deterministic: the same bits on CUDA too, at some cost in speed (with backend torch, torch asks for the variable
+            CUBLAS_WORKSPACE_CONFIG=:4096:8); a CPU needs no such thing.
+        gradient_checkpointing: compute activations again in the backward pass, for tiles that would not fit in memory.
+        checkpoint_minutes: minutes between checkpoints within an epoch; one is written after each epoch anyway.
+        tensorboard: also write the curves for TensorBoard.
         threads: CPU threads; default torch's.
     """
 
     data: Path | None = None
     out: Path | None = None
+    init: Path | None = None
     epochs: int | None = None
     steps: int | None = None
     hours: float | None = None
     patience: int | None = None
+    score: Score = "auto"
+    preset: Literal["paper", "modern"] = "modern"
+    model: Literal["unet", "sliding_window", "fcn8s", "fcn16s", "fcn32s"] = "unet"
     base: int = 16
     depth: int = 4
+    window: int = 95
     variant: Literal["paper", "release2015"] = "paper"
     backend: Literal["native", "torch"] = "native"
     dropout: float = 0.5
-    preset: Literal["paper", "modern"] = "modern"
-    lr: float | None = None
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = 2e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: int = 0
+    ema: float = 0.0
     tile: int = 316
     batch_size: int = 1
+    accumulate: int = 1
     border: float = 10.0
     sigma: float = 5.0
     gap: Literal["scan", "full8", "none"] = "scan"
-    class_weight: Literal["balance", "none"] = "balance"
+    class_weight: Literal["balance", "none"] | list[float] = "balance"
     normalization: Literal["percentile", "zscore", "dtype", "none"] = "percentile"
     label_kind: Literal["auto", "instances", "mask", "classes", "freiburg"] = "auto"
+    ignore: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validation: float = 0.2
-    fold: int | None = None
+    fold: str | None = None
     validate_every: int = 1
     seed: int = 0
     device: str = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "tf32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
+    gradient_checkpointing: bool = False
+    checkpoint_minutes: float = 10.0
+    tensorboard: bool = False
     threads: int | None = None
 
     def check(self) -> None:
         """Raise ValueError where a value is out of range; what the data decide is checked with the data."""
-        positive = ("epochs", "steps", "hours", "patience", "lr", "batch_size", "validate_every", "threads", "sigma")
-        for name in positive:
+        positive = ("epochs", "steps", "hours", "patience", "lr", "batch_size", "accumulate", "validate_every")
+        for name in (*positive, "checkpoint_minutes", "threads", "sigma"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: wanted a positive number, got {value}")
-        if self.border < 0:
-            raise ValueError(f"border: wanted 0 or a positive number, got {self.border}")
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation: wanted a share between 0 and 1, got {self.validation}")
+        for name in ("border", "weight_decay", "warmup", "seed"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: wanted 0 or a positive number, got {value}")
+        for name in ("validation", "momentum", "ema"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ValueError(f"{name}: wanted 0 to below 1, got {value}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate: wanted a divisor of batch_size = {self.batch_size}, got {self.accumulate}")
+        self.fold_of()
         self.augment.check()
-        if self.fold is not None and not 0 <= self.fold < 5:
-            raise ValueError(f"fold: wanted 0 to 4, got {self.fold}")
+
+    def fold_of(self) -> tuple[int, int] | None:
+        """Return fold and number of folds, counted from 0, or None without folds.
+
+        Raises:
+            ValueError: `fold` is not of the form K/N.
+        """
+        if self.fold is None:
+            return None
+        k, _, n = self.fold.partition("/")
+        if not (k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n) and int(n) >= 2):
+            raise ValueError(f'fold: wanted K/N with K from 1 to N, such as "1/5", got {self.fold!r}')
+        return int(k) - 1, int(n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}

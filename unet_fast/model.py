@@ -1,15 +1,17 @@
 """The U-Net, figure 1 of the paper, read from top to bottom."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from unet_fast import geometry, ops, reference
+from unet_fast.dropout import drop
 
 Variant = Literal["paper", "release2015"]
 Backend = Literal["native", "torch"]
@@ -51,6 +53,15 @@ class _Block(nn.Module):
         self.conv2 = _conv3x3(outputs, outputs)
 
 
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _recompute(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call, keep only the result, and compute what lies between again when the gradient needs it."""
+    return checkpoint(function, *arguments, use_reentrant=False)
+
+
 class UNet(nn.Module):
     """The network of the paper: valid 3x3 convolutions, skips cropped and concatenated, a map of class scores.
 
@@ -65,16 +76,25 @@ class UNet(nn.Module):
             parameters; `model.backend` may be changed at any time.
         dropout: probability at the end of the contracting path (after its last two blocks), 0.5 in the released model.
 
+    Attributes:
+        kind: its name on the command line.
+        maps_per_channel: float32 maps of the tile's size, per channel of `base`, that prediction needs at once.
+        gradient_checkpointing: keep only what passes between levels and compute the rest again in the backward pass:
+            less memory, about a third more work. False at first.
+
     Shape:
         [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores before the softmax. Legal sides are 16k + 60 from
-        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16) is the dtype computed in;
-        parameters stay float32. The native backend on a CPU computes bfloat16 in float32: bfloat16 is slower there by
-        nature.
+        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16; with the torch backend also
+        float16) is the dtype computed in; parameters stay float32. The native backend on a CPU computes all of them
+        in float32: bfloat16 is slower there by nature.
 
     Raises:
         ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
             ones).
     """
+
+    kind: ClassVar[str] = "unet"
+    maps_per_channel: ClassVar[float] = 3.5
 
     def __init__(
         self,
@@ -103,6 +123,7 @@ class UNet(nn.Module):
             raise ValueError(f"dropout: wanted a probability in [0, 1), got {dropout}")
         self.channels, self.classes, self.base, self.depth = channels, classes, base, depth
         self.variant, self.backend, self.dropout = variant, backend, dropout
+        self.gradient_checkpointing = False
 
         widths = [base * 2**level for level in range(depth + 1)]
         self.contracting = nn.ModuleList(_Block(a, b) for a, b in zip([channels, *widths], widths, strict=False))
@@ -115,29 +136,76 @@ class UNet(nn.Module):
         self.head = _head1x1(base, classes)
         self._packed: dict[nn.Module, Tensor | None] = {}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the class scores of an image; see the class for shapes."""
+    @property
+    def sides(self) -> geometry.Sides:
+        """Which sides the network reads, and what they become."""
+        return geometry.Sides.of(self.depth)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the class has to be called with, besides the backend, to build this network again."""
+        names = ("channels", "classes", "base", "depth", "variant", "dropout")
+        return {name: getattr(self, name) for name in names}
+
+    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+        """Compute the class scores of an image; see the class for shapes.
+
+        Args:
+            image: [N, C, H, W].
+            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone, whatever
+                else is in the batch. None takes torch's generator.
+        """
         self._check(image)
-        op = _BACKENDS[self.backend]
         on_cpu = self.backend == "native" and image.is_cpu
-        x = image.float() if on_cpu and image.dtype == torch.bfloat16 else image
+        x = image.float() if on_cpu else image
+        run = _recompute if self.gradient_checkpointing and torch.is_grad_enabled() else _call
         skips: list[Tensor] = []
-        contracting, expanding = self._blocks()
-        for level, block in enumerate(contracting[:-1]):
-            skip, x = self._block_and_pool(op, block, x, level)
+        for level in range(self.depth):
+            skip, x = run(self._contract, x, level, dropout_seeds)
             skips.append(skip)
-        x = op.conv_relu(x, **self._weights(contracting[-1].conv1, x))
-        x = op.conv_relu(x, **self._weights(contracting[-1].conv2, x))
-        x = F.dropout(x, self.dropout, self.training)
-        for up, block in zip(self.up, expanding, strict=True):
-            assert isinstance(up, _Convolution)
-            x = op.up_conv(x, *up.in_dtype_of(x))
-            if self.variant == "release2015":
-                x = F.relu(x)
-            x = op.conv_relu(x, **self._weights(block.conv1, x), skip=skips.pop())
-            x = op.conv_relu(x, **self._weights(block.conv2, x))
-        scores: Tensor = op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
+        x = run(self._bottom, x, dropout_seeds)
+        for step in range(self.depth):
+            x = run(self._expand, x, skips.pop(), step)
+        scores: Tensor = self._op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
         return scores
+
+    def _contract(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+        """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""
+        op, block, crop = self._op, self._blocks()[0][level], geometry.border(self.depth - 1 - level)
+        drops = self.training and self.dropout > 0 and level == self.depth - 1
+        if level > 0 or drops:
+            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
+        else:
+            first = block.conv1.in_dtype_of(x)
+        second = self._weights(block.conv2, x)
+        if drops:
+            x = self._drop(op.conv_relu(x, **second), level, seeds)
+            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
+        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
+        return skip, pooled
+
+    def _bottom(self, x: Tensor, seeds: Sequence[int] | None) -> Tensor:
+        block = self._blocks()[0][-1]
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x))
+        x = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        return self._drop(x, self.depth, seeds)
+
+    def _expand(self, x: Tensor, skip: Tensor, step: int) -> Tensor:
+        up, block = self.up[step], self._blocks()[1][step]
+        assert isinstance(up, _Convolution)
+        x = self._op.up_conv(x, *up.in_dtype_of(x))
+        if self.variant == "release2015":
+            x = F.relu(x)
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x), skip=skip)
+        result: Tensor = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        return result
+
+    def _drop(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> Tensor:
+        return drop(x, self.dropout, self.training, seeds, level)
+
+    @property
+    def _op(self) -> ModuleType:
+        return _BACKENDS[self.backend]
 
     def _blocks(self) -> tuple[list[_Block], list[_Block]]:
         """Return the blocks of the contracting and of the expanding path, from the image to the result."""
@@ -166,21 +234,6 @@ class UNet(nn.Module):
         packed = self._packed.get(conv) if x.dtype == torch.float32 else None
         return {"weight": weight, "bias": bias, "packed": packed}
 
-    def _block_and_pool(self, op: ModuleType, block: _Block, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """Convolve twice; return what goes across, cropped to what comes back up, and what goes down."""
-        crop = geometry.border(self.depth - 1 - level)
-        drops = self.training and self.dropout > 0 and level == self.depth - 1
-        if level > 0 or drops:
-            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
-        else:
-            first = block.conv1.in_dtype_of(x)
-        second = self._weights(block.conv2, x)
-        if drops:
-            x = F.dropout(op.conv_relu(x, **second), self.dropout)
-            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
-        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
-        return skip, pooled
-
     def _check(self, image: Tensor) -> None:
         if image.dim() != 4 or image.shape[1] != self.channels:
             raise ValueError(f"image: wanted shape [N, {self.channels}, H, W], got {list(image.shape)}")
@@ -189,5 +242,4 @@ class UNet(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what the network was built with."""
-        names = ("channels", "classes", "base", "depth", "variant", "backend", "dropout")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return ", ".join(f"{name}={value!r}" for name, value in (self.settings | {"backend": self.backend}).items())

@@ -13,6 +13,7 @@ Where in the finer layer they lie follows from the pixels that a score is centre
                               pool3's 24th is 213.5   fused      213.5 +  8 j    up-sampled by 8:  214   +    j
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unet_fast.baselines.layers import Baseline, convolution
+from unet_fast.dropout import drop
 from unet_fast.geometry import Sides
 
 # VGG-16: 3x3 convolutions of each level, and their channels in multiples of the first level's.
@@ -64,17 +66,16 @@ class _FCN(Baseline):
         """What the class has to be called with to build this network again."""
         return super().settings | {"dropout": self.dropout}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the class scores of an image; see the class for shapes."""
-        self.check(image)
+    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+        """Compute the class scores of an image that was checked."""
         x, pooled = image, []
         for level in self.levels:
             for conv in level:  # type: ignore[attr-defined]
                 x = F.relu(conv(x))
             x = F.max_pool2d(x, 2)
             pooled.append(x)
-        for conv in (self.fc6, self.fc7):
-            x = F.dropout(F.relu(conv(x)), self.dropout, self.training)
+        for place, conv in enumerate((self.fc6, self.fc7)):
+            x = drop(F.relu(conv(x)), self.dropout, self.training, dropout_seeds, place)
         x = self.head(x)
         for stride, score in self.skips.items():
             x = self.ups[stride](x)

@@ -1,9 +1,10 @@
 """What the baselines share: convolutions drawn as the U-Net's, and the checks of arguments and images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from unet_fast.geometry import Sides, check_side
@@ -13,7 +14,8 @@ def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
     """Return a valid convolution with weights from N(0, 2/N), N = incoming connections of a unit, and bias 0."""
     conv = nn.Conv2d(inputs, outputs, kernel)
     nn.init.normal_(conv.weight, std=(2 / (inputs * kernel**2)) ** 0.5)
-    nn.init.zeros_(conv.bias) if conv.bias is not None else None
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
     return conv
 
 
@@ -45,6 +47,23 @@ class Baseline(nn.Module):
     def packed_weights(self) -> Iterator[None]:
         """Do nothing: PyTorch's layers have no other form of their weights."""
         yield
+
+    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+        """Compute the class scores of an image; see the class for shapes.
+
+        Args:
+            image: [N, C, H, W]; bfloat16 and float16 are computed in, though parameters are float32.
+            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone. None takes
+                torch's generator.
+        """
+        self.check(image)
+        lower = image.dtype in (torch.bfloat16, torch.float16)
+        with torch.autocast(image.device.type, image.dtype if lower else torch.bfloat16, enabled=lower):
+            return self.scores(image, dropout_seeds)
+
+    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+        """Compute the class scores of an image that was checked."""
+        raise NotImplementedError
 
     def check(self, image: Tensor) -> None:
         """Raise ValueError where an image [N, C, H, W] does not suit the network."""

@@ -6,6 +6,7 @@ almost all of its work, for neighbouring windows overlap: "quite slow", says sec
 whole image, and after a pooling the four ways in which its 2x2 windows may begin go on side by side as four images.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,9 +64,8 @@ class SlidingWindow(Baseline):
         """What the class has to be called with to build this network again."""
         return super().settings | {"window": self.window}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute the scores of all pixels at once; see the class for shapes."""
-        self.check(image)
+    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+        """Compute the scores of all pixels of an image that was checked, at once; there is no dropout."""
         # Where 2^depth divides the sides of the result, all fragments of a layer have one size; what the image lacks
         # for that is added below and right, and its scores are cut off.
         grid = 1 << len(self.convolutions)
