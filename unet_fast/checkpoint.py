@@ -16,10 +16,10 @@ import torch
 from unet_fast.atomic_write import atomic_write
 from unet_fast.data import LabelKind, Normalization
 from unet_fast.model import Backend, UNet
+from unet_fast.networks import Network, build
 
 _FORMAT = "unet_fast model 1"
 _CHECKPOINT_FORMAT = "unet_fast checkpoint 2"
-_SHAPE = ("channels", "classes", "base", "depth", "variant", "dropout")
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Model:
         class_names: one name per class, background first.
     """
 
-    net: UNet
+    net: Network
     normalization: Normalization
     labels: LabelKind = "instances"
     class_names: tuple[str, ...] = ("background", "foreground")
@@ -43,7 +43,8 @@ def save_model(path: Path, model: Model) -> None:
     """Write a model file (.safetensors), whole or not at all."""
     header = {
         "format": _FORMAT,
-        "net": {name: getattr(model.net, name) for name in _SHAPE},
+        "network": model.net.kind,
+        "net": model.net.settings,
         "normalization": model.normalization.to_dict(),
         "labels": model.labels,
         "class_names": list(model.class_names),
@@ -68,7 +69,7 @@ def load_model(path: Path, backend: Backend = "native") -> Model:
             header = json.loads((opened.metadata() or {}).get("unet_fast", "{}"))
         if header.get("format") != _FORMAT:
             raise ValueError(f"its header says {header.get('format')!r} instead of {_FORMAT!r}")
-        net = UNet(**header["net"], backend=backend)
+        net = build(header.get("network", UNet.kind), header["net"], backend)
         net.load_state_dict(safetensors.torch.load_file(file))
         normalization = Normalization.from_dict(header["normalization"])
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -44,9 +44,12 @@ class TrainConfig:
         patience: stop after this many validations without a better score; default never.
         score: what decides which network is best; "auto" is seg for instances, else iou.
         preset: "paper" is section 3 (base 64, tiles of 572, SGD with momentum 0.99); "modern" is the defaults below.
+        model: "unet", or a baseline of the paper: "sliding_window" (Ciresan's patch classifier), "fcn8s", "fcn16s" or
+            "fcn32s" (Long's fully convolutional networks).
         base: feature channels of the first level, 64 in the paper. Thin networks (8 to 16) suit a CPU.
-        depth: levels of the contracting path, 4 in the paper.
-        variant: the network of the paper, or that of the authors' released model.
+        depth: levels of the U-Net's contracting path, 4 in the paper.
+        window: of the sliding window in pixels: 33, 65 or 95.
+        variant: the U-Net of the paper, or that of the authors' released model.
         backend: "native" for this package's operators, "torch" for plain PyTorch.
         dropout: probability at the end of the contracting path, 0.5 in the released model.
         optimizer: "adam" (AdamW where weight_decay is above 0), or "sgd" with momentum.
@@ -56,7 +59,8 @@ class TrainConfig:
         schedule: the learning rate is constant, or falls to zero along a cosine until the run's end.
         warmup: steps over which the learning rate rises to its value.
         ema: decay of the moving average of the weights that is validated and saved; 0 switches it off.
-        tile: input side of a training tile in pixels, a legal one (16k + 60); 572 in the paper.
+        tile: input side of a training tile in pixels, a legal one (16k + 60 for the U-Net); 572 in the
+            paper.
         batch_size: tiles per step, over all processes; 1 in the paper.
         accumulate: compute a step in this many parts, one after the other: less memory, the same step.
         border: weight of the border between touching cells, w0 = 10 in the paper; 0 switches the term off.
@@ -92,8 +96,10 @@ class TrainConfig:
     patience: int | None = None
     score: Score = "auto"
     preset: Literal["paper", "modern"] = "modern"
+    model: Literal["unet", "sliding_window", "fcn8s", "fcn16s", "fcn32s"] = "unet"
     base: int = 16
     depth: int = 4
+    window: int = 95
     variant: Literal["paper", "release2015"] = "paper"
     backend: Literal["native", "torch"] = "native"
     dropout: float = 0.5

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unet_fast import geometry, ops, reference
+from unet_fast.dropout import drop
 
 Variant = Literal["paper", "release2015"]
 Backend = Literal["native", "torch"]
@@ -76,6 +77,8 @@ class UNet(nn.Module):
         dropout: probability at the end of the contracting path (after its last two blocks), 0.5 in the released model.
 
     Attributes:
+        kind: its name on the command line.
+        maps_per_channel: float32 maps of the tile's size, per channel of `base`, that prediction needs at once.
         gradient_checkpointing: keep only what passes between levels and compute the rest again in the backward pass:
             less memory, about a third more work. False at first.
 
@@ -89,6 +92,9 @@ class UNet(nn.Module):
         ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
             ones).
     """
+
+    kind: ClassVar[str] = "unet"
+    maps_per_channel: ClassVar[float] = 3.5
 
     def __init__(
         self,
@@ -130,6 +136,17 @@ class UNet(nn.Module):
         self.head = _head1x1(base, classes)
         self._packed: dict[nn.Module, Tensor | None] = {}
 
+    @property
+    def sides(self) -> geometry.Sides:
+        """Which sides the network reads, and what they become."""
+        return geometry.Sides.of(self.depth)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the class has to be called with, besides the backend, to build this network again."""
+        names = ("channels", "classes", "base", "depth", "variant", "dropout")
+        return {name: getattr(self, name) for name in names}
+
     def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
         """Compute the class scores of an image; see the class for shapes.
 
@@ -154,17 +171,17 @@ class UNet(nn.Module):
 
     def _contract(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> tuple[Tensor, Tensor]:
         """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""
-        block, crop = self._blocks()[0][level], geometry.border(self.depth - 1 - level)
+        op, block, crop = self._op, self._blocks()[0][level], geometry.border(self.depth - 1 - level)
         drops = self.training and self.dropout > 0 and level == self.depth - 1
         if level > 0 or drops:
-            x, first = self._op.conv_relu(x, **self._weights(block.conv1, x)), None
+            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
         else:
             first = block.conv1.in_dtype_of(x)
         second = self._weights(block.conv2, x)
         if drops:
-            x = self._drop(self._op.conv_relu(x, **second), level, seeds)
-            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], self._op.max_pool(x)
-        skip, pooled = self._op.conv_relu_pool(x, **second, crop=crop, first=first)
+            x = self._drop(op.conv_relu(x, **second), level, seeds)
+            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
+        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
         return skip, pooled
 
     def _bottom(self, x: Tensor, seeds: Sequence[int] | None) -> Tensor:
@@ -184,13 +201,7 @@ class UNet(nn.Module):
         return result
 
     def _drop(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> Tensor:
-        """Drop values at random while training, each image by its seed."""
-        if seeds is None or not self.training or self.dropout == 0:
-            return F.dropout(x, self.dropout, self.training)
-        keep = torch.empty(x.shape, device=x.device, dtype=x.dtype)
-        for mask, seed in zip(keep, seeds, strict=True):
-            mask.bernoulli_(1 - self.dropout, generator=torch.Generator(x.device).manual_seed(seed + level))
-        return x * keep.div_(1 - self.dropout)
+        return drop(x, self.dropout, self.training, seeds, level)
 
     @property
     def _op(self) -> ModuleType:
@@ -236,5 +247,4 @@ class UNet(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what the network was built with."""
-        names = ("channels", "classes", "base", "depth", "variant", "backend", "dropout")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return ", ".join(f"{name}={value!r}" for name, value in (self.settings | {"backend": self.backend}).items())

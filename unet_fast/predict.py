@@ -22,7 +22,7 @@ from tqdm import tqdm
 from unet_fast.checkpoint import load_model
 from unet_fast.data import Normalization
 from unet_fast.geometry import TilePlan
-from unet_fast.model import UNet
+from unet_fast.networks import Network
 from unet_fast.prediction.files import Job, OutputLayout, find_jobs
 from unet_fast.prediction.memory import choose_tile, parse_memory
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
@@ -36,7 +36,7 @@ _UNFINISHED = ".unfinished"
 
 
 def predict(
-    model: UNet,
+    model: Network,
     image: NDArray[Any] | Tensor,
     tile: int | tuple[int, int] | None = None,
     probabilities: bool = False,
@@ -71,7 +71,7 @@ def predict(
         raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
     source = Source(planar, "CYX", "image")
-    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.depth)
+    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.sides)
     if probabilities:
         found: NDArray[Any] = np.empty((1, model.classes, *source.size), np.float32)
         results = Results(None, found)

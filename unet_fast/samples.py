@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from unet_fast.augment import random_warp
 from unet_fast.config import TrainConfig
 from unet_fast.data import IGNORED, LabelledImages, Normalization
-from unet_fast.geometry import border, check_side
+from unet_fast.geometry import Sides, check_side
 from unet_fast.ops import elastic_warp, target_classes, weight_map
 
 # Cells this far outside the predicted part of a tile still count in its weight map, pixels.
@@ -76,13 +76,22 @@ class Sampler:
         class_weight: float32 [K], w_c of the weight map.
         config: of the run.
         device: where the images are kept and samples are made.
+        sides: of the network; default those of the U-Net of the configuration.
 
     Raises:
         ValueError: the tile is no legal input side.
     """
 
-    def __init__(self, images: LabelledImages, class_weight: Tensor, config: TrainConfig, device: torch.device) -> None:
-        check_side(config.tile, "tile", config.depth)
+    def __init__(
+        self,
+        images: LabelledImages,
+        class_weight: Tensor,
+        config: TrainConfig,
+        device: torch.device,
+        sides: Sides | None = None,
+    ) -> None:
+        self.sides = sides or Sides.of(config.depth)
+        check_side(config.tile, "tile", self.sides)
         self.config, self.class_weight = config, class_weight.to(device)
         self.has_classes = images.classes is not None
         self.sources = [_source(images, i, config, device) for i in range(len(images))]
@@ -91,7 +100,7 @@ class Sampler:
 
     def steps_per_epoch(self) -> int:
         """Return how many batches predict as many pixels as the images have."""
-        predicted = self.config.batch_size * (self.config.tile - border(self.config.depth)) ** 2
+        predicted = self.config.batch_size * (self.config.tile - self.sides.border) ** 2
         return max(1, round(sum(height * width for height, width in self.sizes) / predicted))
 
     def batch(self, epoch: int, indices: Sequence[int]) -> Batch:
@@ -101,7 +110,7 @@ class Sampler:
 
     def _sample(self, epoch: int, index: int) -> Batch:
         config = self.config
-        margin = border(config.depth) // 2
+        margin = self.sides.border // 2
         context = min(_CONTEXT, margin)
         warp = random_warp(config.seed, epoch, index, self.sizes, config.tile, config.augment, margin=margin)
         source = self.sources[int(warp.source)]

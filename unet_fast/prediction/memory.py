@@ -5,16 +5,15 @@ from pathlib import Path
 
 import torch
 
-from unet_fast.geometry import border, legal_side, nearest_legal_sides
-from unet_fast.model import UNet
+from unet_fast.geometry import legal_side, nearest_legal_sides
+from unet_fast.networks import Network
 
 # Larger tiles cost fewer operations per pixel of the result: at base 64 2.0 MFLOP at 572, 1.7 at 1020, 1.5 at 2044,
 # 1.4 without end. Beyond this little is gained, and an interrupted run would lose more.
 LARGEST_TILE = 2044
 
-# What is alive at once, measured (tests/prediction/test_memory.py): in float32 maps of the size of the tile, so many
-# for each channel of the first level, and a few more; and bytes for each pair of its channels: the packed weights.
-_MAPS_PER_CHANNEL = 3.5
+# What is alive at once, measured (tests/prediction/test_memory.py): in float32 maps of the size of the tile, so many for
+# each channel of the first level, and a few more; and bytes for each pair of its channels, which the packed weights take.
 _MAPS = 10
 _WEIGHT_BYTES = 128 << 10
 _SHARE = 0.5  # of what is free
@@ -57,13 +56,13 @@ def _left_in_group(group: Path) -> int | None:
     return int(limit) - int(used) if limit.isdigit() else None
 
 
-def tile_bytes(net: UNet, tile: tuple[int, int]) -> int:
+def tile_bytes(net: Network, tile: tuple[int, int]) -> int:
     """Return how many bytes the network needs at most for a tile (height, width), beside its parameters."""
-    maps = _MAPS_PER_CHANNEL * net.base + _MAPS + net.channels + 3 * net.classes
+    maps = net.maps_per_channel * net.base + _MAPS + net.channels + 3 * net.classes
     return int(maps * 4 * tile[0] * tile[1]) + _WEIGHT_BYTES * net.base**2
 
 
-def choose_tile(net: UNet, size: tuple[int, int], memory: int | None, device: torch.device) -> tuple[int, int]:
+def choose_tile(net: Network, size: tuple[int, int], memory: int | None, device: torch.device) -> tuple[int, int]:
     """Return the largest input sides (height, width) of a tile of an image.
 
     Args:
@@ -76,9 +75,9 @@ def choose_tile(net: UNet, size: tuple[int, int], memory: int | None, device: to
         ValueError: not even the smallest tile fits.
     """
     budget = int(_SHARE * free_memory(device)) if memory is None else memory
-    whole = [legal_side(side, net.depth) for side in size]
-    grid = 1 << net.depth
-    largest, smallest = nearest_legal_sides(LARGEST_TILE, net.depth)[0], legal_side(grid, net.depth)
+    whole = [legal_side(side, net.sides) for side in size]
+    grid = net.sides.grid
+    largest, smallest = nearest_legal_sides(LARGEST_TILE, net.sides)[0], legal_side(grid, net.sides)
     for side in range(largest, smallest - 1, -grid):
         tile = min(side, whole[0]), min(side, whole[1])
         if tile_bytes(net, tile) <= budget:
@@ -87,5 +86,5 @@ def choose_tile(net: UNet, size: tuple[int, int], memory: int | None, device: to
     wanted = tile_bytes(net, least) / (1 << 20)
     raise ValueError(
         f"memory: wanted at least {wanted:.0f} MB for a tile of {least[0]}x{least[1]} pixels (its output is "
-        f"{border(net.depth)} smaller), got {budget / (1 << 20):.0f} MB"
+        f"{net.sides.border} smaller), got {budget / (1 << 20):.0f} MB"
     )

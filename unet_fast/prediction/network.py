@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unet_fast.geometry import TilePlan, border, legal_side
-from unet_fast.model import UNet
+from unet_fast.geometry import TilePlan, legal_side
+from unet_fast.networks import Network
 from unet_fast.ops import stitch_tiles
 
 Averaged = Literal["none", "mirrors", "all"]
@@ -35,7 +35,7 @@ class TileNetwork:
         largest: input side that fits into memory, as far as is known; None: no tile was too large yet.
     """
 
-    def __init__(self, net: UNet, average: Averaged = "none") -> None:
+    def __init__(self, net: Network, average: Averaged = "none") -> None:
         self.net, self._turns = net, _TURNS[average]
         self.largest: int | None = None
 
@@ -67,16 +67,16 @@ class TileNetwork:
 
     def _smaller(self, side: int) -> int:
         """Return a legal side with about half of the output."""
-        least, grid = border(self.net.depth), 1 << self.net.depth
+        least, grid = self.net.sides.border, self.net.sides.grid
         output = (side - least) // 2 // grid * grid
         if output < grid:
             raise MemoryError(f"not even a tile of {side} pixels fits into memory: a smaller network or --device cpu")
-        return legal_side(output, self.net.depth)
+        return legal_side(output, self.net.sides)
 
     def _in_parts(self, tile: Tensor, side: int) -> Tensor:
         """Compute a tile as smaller tiles, whose origins lie on the same grid: the result is the same."""
-        size = (tile.shape[-2] - border(self.net.depth), tile.shape[-1] - border(self.net.depth))
-        plan = TilePlan(size, side, self.net.depth)
+        size = (tile.shape[-2] - self.net.sides.border, tile.shape[-1] - self.net.sides.border)
+        plan = TilePlan(size, side, self.net.sides)
         height, width = plan.input_side
         last_y, last_x = tile.shape[-2] - height, tile.shape[-1] - width  # on the grid, for all sizes are legal
         origins = [(min(y, last_y), min(x, last_x)) for y, x in plan.output_origins.tolist()]
@@ -122,7 +122,7 @@ def _is_memory_short(error: Exception) -> bool:
 
 
 @contextmanager
-def evaluating(net: UNet, many: bool) -> Iterator[None]:
+def evaluating(net: Network, many: bool) -> Iterator[None]:
     """Within this context the network predicts; afterwards it is as it was. `many`: tiles, so packing weights pays."""
     was_training = net.training
     net.eval()

@@ -142,7 +142,7 @@ class Segmenter:
             tile = choose_tile(net, source.size, options.memory, self._device)
         else:
             tile = (options.tile, options.tile)
-        plan = TilePlan(source.size, tile, net.depth)
+        plan = TilePlan(source.size, tile, net.sides)
         kept = options.probability_dtype if job.probabilities else None
         shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins))
         missing = shape.nbytes - shutil.disk_usage(self._unfinished).free
@@ -151,7 +151,7 @@ class Segmenter:
         Work.create(folder, described, shape)
 
     def _compute(self, work: Work, source: Source, ranks: Ranks) -> None:
-        plan = TilePlan(source.size, work.tile, self._model.net.depth)
+        plan = TilePlan(source.size, work.tile, self._model.net.sides)
         reader = TileReader(source, plan, self._model.normalization, self._device)
         tasks = ranks.share(work.missing())
         bar = tqdm(total=len(tasks), unit="tile", disable=not self._options.progress or len(tasks) < 2, leave=False)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from unet_fast.checkpoint import load_model
-from unet_fast.model import UNet
+from unet_fast.networks import Network
 
 
-def start_from(net: UNet, path: Path) -> str:
+def start_from(net: Network, path: Path) -> str:
     """Copy the weights of a model where they fit; those that another number of channels or classes shapes stay new.
 
     Args:
@@ -21,8 +21,11 @@ def start_from(net: UNet, path: Path) -> str:
         ValueError: it is no model file, or of another network.
     """
     model = load_model(path)
-    for name in ("base", "depth", "variant"):
-        wanted, got = getattr(model.net, name), getattr(net, name)
+    if model.net.kind != net.kind:
+        wanted, got = model.net.kind, net.kind
+        raise ValueError(f"init: {path} has the network {wanted}, this run {got}: give --model {wanted}")
+    for name in net.settings.keys() - {"channels", "classes", "dropout"}:
+        wanted, got = model.net.settings[name], net.settings[name]
         if wanted != got:
             raise ValueError(f"init: {path} has {name} {wanted}, this run {got}: give --{name} {wanted}")
     found, own = model.net.state_dict(), net.state_dict()

@@ -13,7 +13,7 @@ import torch
 from unet_fast.config import TrainConfig
 from unet_fast.data import IGNORED_CLASS
 from unet_fast.loss import weighted_cross_entropy
-from unet_fast.model import UNet
+from unet_fast.networks import Network
 from unet_fast.samples import Batch
 from unet_fast.trainer.optimization import MovingAverage, make_optimizer
 from unet_fast.trainer.precision import DTYPES, Precision, make_scaler
@@ -33,7 +33,7 @@ class Step:
         ValueError: the tiles of a step cannot be shared out evenly.
     """
 
-    def __init__(self, net: UNet, config: TrainConfig, precision: Precision, processes: Processes) -> None:
+    def __init__(self, net: Network, config: TrainConfig, precision: Precision, processes: Processes) -> None:
         shares = processes.count * config.accumulate
         if config.batch_size % shares:
             raise ValueError(
@@ -48,9 +48,9 @@ class Step:
         self.rate = config.lr
 
     @property
-    def averaged(self) -> UNet:
+    def averaged(self) -> Network:
         """The network to validate and to keep."""
-        return self.net if self.average is None else cast("UNet", self.average.net)
+        return self.net if self.average is None else cast("Network", self.average.net)
 
     def gradients(self, batches: Sequence[Batch], dropout_seeds: Sequence[Sequence[int]]) -> float:
         """Compute the gradients of a step and return its loss, both over all parts and processes.

@@ -21,7 +21,7 @@ from unet_fast.checkpoint import Model, save_model
 from unet_fast.config import TrainConfig
 from unet_fast.data import LabelledImages, Normalization
 from unet_fast.loss import class_balance
-from unet_fast.model import UNet
+from unet_fast.networks import make_network
 from unet_fast.samples import Sampler
 from unet_fast.trainer.fine_tuning import start_from
 from unet_fast.trainer.journal import Journal, Stopwatch
@@ -53,15 +53,13 @@ class Trainer:
         precision = choose_precision(config, self.processes.device)
         apply_settings(config, precision)
         torch.manual_seed(config.seed)
-        shape = (config.base, config.depth, config.variant, config.backend, config.dropout)
-        self.net = UNet(images.channels, images.class_count, *shape)
-        self.net.gradient_checkpointing = config.gradient_checkpointing
+        self.net = make_network(config, images.channels, images.class_count)
         self.notes = [start_from(self.net, config.init)] if config.init else []
         self.net.to(self.processes.device)
 
         training, held_back = split(images, config)
         self.class_weight = class_balance(torch.as_tensor(training.class_pixels()), config.class_weight)
-        self.sampler = Sampler(training, self.class_weight, config, self.processes.device)
+        self.sampler = Sampler(training, self.class_weight, config, self.processes.device, self.net.sides)
         self.step = Step(self.net, config, precision, self.processes)
         kind = "instances" if images.label_kind == "freiburg" else images.label_kind
         self.model = Model(self.step.averaged, Normalization(config.normalization), kind, images.class_names)
@@ -76,8 +74,9 @@ class Trainer:
         parameters = sum(p.numel() for p in self.net.parameters())
         weights = ", ".join(f"{w:.3g}" for w in self.class_weight.tolist())
         several = f", {self.processes.count} processes" if self.processes.count > 1 else ""
+        kind = f"{self.net.sides.name}, base {config.base}"
         lines = [
-            f"network: {config.variant} U-Net, base {config.base}, {parameters:,} parameters, {config.backend} backend,"
+            f"network: {kind}, {parameters:,} parameters, {config.backend} backend,"
             f" {self.step.precision} on {self.processes.device}, {torch.get_num_threads()} threads{several}",
             f"training: {len(self.sampler.sources)} images, {config.batch_size} tiles of {config.tile} pixels per step,"
             f" {self.sampler.steps_per_epoch()} steps per epoch, {total if total is not None else 'unlimited'} steps; "

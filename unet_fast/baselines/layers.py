@@ -1,0 +1,77 @@
+"""What the baselines share: convolutions drawn as the U-Net's, and the checks of arguments and images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unet_fast.geometry import Sides, check_side
+
+
+def convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """Return a valid convolution with weights from N(0, 2/N), N = incoming connections of a unit, and bias 0."""
+    conv = nn.Conv2d(inputs, outputs, kernel)
+    nn.init.normal_(conv.weight, std=(2 / (inputs * kernel**2)) ** 0.5)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+class Baseline(nn.Module):
+    """A network that maps an image to class scores, as the trainer, prediction and model files know it.
+
+    Attributes:
+        kind: its name on the command line.
+        maps_per_channel: float32 maps of the tile's size, per channel of `base`, that prediction needs at once.
+        sides: which sides it reads, and what they become.
+    """
+
+    kind: ClassVar[str]
+    maps_per_channel: ClassVar[float]
+
+    def __init__(self, sides: Sides, channels: int, classes: int, base: int) -> None:
+        super().__init__()
+        for name, value, least in (("channels", channels, 1), ("classes", classes, 2), ("base", base, 1)):
+            if value < least:
+                raise ValueError(f"{name}: wanted at least {least}, got {value}")
+        self.sides, self.channels, self.classes, self.base = sides, channels, classes, base
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the class has to be called with to build this network again."""
+        return {"channels": self.channels, "classes": self.classes, "base": self.base}
+
+    @contextmanager
+    def packed_weights(self) -> Iterator[None]:
+        """Do nothing: PyTorch's layers have no other form of their weights."""
+        yield
+
+    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+        """Compute the class scores of an image; see the class for shapes.
+
+        Args:
+            image: [N, C, H, W]; bfloat16 and float16 are computed in, though parameters are float32.
+            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone. None takes
+                torch's generator.
+        """
+        self.check(image)
+        lower = image.dtype in (torch.bfloat16, torch.float16)
+        with torch.autocast(image.device.type, image.dtype if lower else torch.bfloat16, enabled=lower):
+            return self.scores(image, dropout_seeds)
+
+    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+        """Compute the class scores of an image that was checked."""
+        raise NotImplementedError
+
+    def check(self, image: Tensor) -> None:
+        """Raise ValueError where an image [N, C, H, W] does not suit the network."""
+        if image.dim() != 4 or image.shape[1] != self.channels:
+            raise ValueError(f"image: wanted shape [N, {self.channels}, H, W], got {list(image.shape)}")
+        for side in image.shape[-2:]:
+            check_side(side, "image", self.sides)
+
+    def extra_repr(self) -> str:
+        """Return what the network was built with."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())

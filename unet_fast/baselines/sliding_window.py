@@ -1,0 +1,117 @@
+"""The patch classifier of Ciresan et al. (2012), winner of the ISBI challenge before the U-Net.
+
+Each pixel is classified by a small network that sees nothing but a square window around it. Pixel by pixel that repeats
+almost all of its work, for neighbouring windows overlap: "quite slow", says section 1 of the paper. `classify` does so.
+`forward` computes the same scores densely (max-pooling fragments; Giusti et al. 2013): each layer runs once over the
+whole image, and after a pooling the four ways in which its 2x2 windows may begin go on side by side as four images.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unet_fast.baselines.layers import Baseline, convolution
+from unet_fast.geometry import Sides
+
+# Kernels of the convolutions, each followed by a 2x2 max-pooling; all sides come out even before they are pooled.
+# 95 is network N4 of the paper: 95 -> 92 | 46 -> 42 | 21 -> 18 | 9 -> 6 | 3, then two fully connected layers. The
+# smaller ones are cut down in the same manner: 65 -> 62 | 31 -> 28 | 14 -> 10 | 5 and 33 -> 30 | 15 -> 12 | 6 -> 4 | 2.
+KERNELS = {33: (4, 4, 3), 65: (4, 4, 5), 95: (4, 5, 4, 4)}
+_BASE, _HIDDEN = 48, 200  # of N4: channels of every convolution, units of the fully connected layer
+
+
+class SlidingWindow(Baseline):
+    """A network that classifies the centre of a window, applied to every pixel.
+
+    Args:
+        channels: of the image, default 1.
+        classes: of the result, default 2.
+        base: channels of each convolution, 48 in Ciresan's N4. Its fully connected layer has 200 units; other widths
+            scale them alike.
+        window: side of the window in pixels: 95 as in N4 (default), 65 or 33.
+
+    Shape:
+        [N, C, H, W] -> [N, K, H - window + 1, W - window + 1], scores before the softmax. Every side from `window` on
+        is legal.
+
+    Raises:
+        ValueError: an argument is out of range, or the input is smaller than the window.
+    """
+
+    kind = "sliding_window"
+    maps_per_channel = 6.0
+
+    def __init__(self, channels: int = 1, classes: int = 2, base: int = _BASE, window: int = 95) -> None:
+        if window not in KERNELS:
+            raise ValueError(f"window: wanted one of {', '.join(map(str, KERNELS))} pixels, got {window}")
+        sides = Sides(f"a sliding window of {window} pixels", border=window - 1, grid=1, remainder=0)
+        super().__init__(sides, channels, classes, base)
+        self.window = window
+        side = window
+        self.convolutions = nn.ModuleList()
+        for inputs, kernel in zip([channels, *[base] * len(KERNELS[window])], KERNELS[window], strict=False):
+            self.convolutions.append(convolution(inputs, base, kernel))
+            side = (side - kernel + 1) // 2
+        # Fully connected layers, as convolutions whose kernel covers all that is left of a window.
+        self.hidden = convolution(base, max(1, round(base * _HIDDEN / _BASE)), side)
+        self.head = convolution(self.hidden.out_channels, classes, 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the class has to be called with to build this network again."""
+        return super().settings | {"window": self.window}
+
+    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+        """Compute the scores of all pixels of an image that was checked, at once; there is no dropout."""
+        # Where 2^depth divides the sides of the result, all fragments of a layer have one size; what the image lacks
+        # for that is added below and right, and its scores are cut off.
+        grid = 1 << len(self.convolutions)
+        height, width = (side - self.sides.border for side in image.shape[-2:])
+        x = F.pad(image, (0, -width % grid, 0, -height % grid))
+        for conv in self.convolutions:
+            x = _fragments(F.relu(conv(x)))
+        x = F.relu(self.hidden(x))
+        x = self.head(x)
+        for _ in self.convolutions:
+            x = _interleaved(x)
+        return x[..., :height, :width]
+
+    def classify(self, patches: Tensor) -> Tensor:
+        """Compute the scores of single windows: [P, C, window, window] -> [P, K]."""
+        if patches.shape[1:] != (self.channels, self.window, self.window):
+            wanted = [self.channels, self.window, self.window]
+            raise ValueError(f"patches: wanted shape [P, {', '.join(map(str, wanted))}], got {list(patches.shape)}")
+        x = patches
+        for conv in self.convolutions:
+            x = F.max_pool2d(F.relu(conv(x)), 2)
+        return self.head(F.relu(self.hidden(x))).flatten(1)  # type: ignore[no-any-return]
+
+    def slide(self, image: Tensor, batch: int = 256) -> Tensor:
+        """Compute what `forward` computes window by window, as Ciresan did: `batch` windows at a time."""
+        self.check(image)
+        height, width = (side - self.sides.border for side in image.shape[-2:])
+        windows = image.unfold(2, self.window, 1).unfold(3, self.window, 1)  # [N, C, H, W, window, window], a view
+        ys, xs = torch.arange(height * width).div(width, rounding_mode="floor"), torch.arange(height * width) % width
+        scores = [
+            self.classify(windows[n, :, y, x].transpose(0, 1))
+            for n in range(len(image))
+            for y, x in zip(ys.split(batch), xs.split(batch), strict=True)
+        ]
+        return torch.cat(scores).view(len(image), height, width, self.classes).permute(0, 3, 1, 2)
+
+
+def _fragments(x: Tensor) -> Tensor:
+    """Pool 2x2 from each of the four origins: [N, C, 2h+1, 2w+1] -> [4N, C, h, w], the origins outermost."""
+    height, width = (side - 1 for side in x.shape[-2:])
+    pooled = [F.max_pool2d(x[..., y : y + height, x0 : x0 + width], 2) for y in (0, 1) for x0 in (0, 1)]
+    return torch.cat(pooled)
+
+
+def _interleaved(x: Tensor) -> Tensor:
+    """Lay four fragments back into one map: [4N, K, h, w] -> [N, K, 2h, 2w]."""
+    count, classes, height, width = x.shape
+    split = x.view(2, 2, count // 4, classes, height, width).permute(2, 3, 4, 0, 5, 1)
+    return split.reshape(count // 4, classes, 2 * height, 2 * width)
