@@ -15,6 +15,7 @@ CMAKE = (ROOT / "cmake/cuda.cmake").read_text()
 ARCHITECTURES = re.findall(r"(\d+a?)(?:-real)?\b", re.search(r"set\(CMAKE_CUDA_ARCHITECTURES (.*)\)", CMAKE)[1])
 SOURCES = {
     "conv_relu_mma": ARCHITECTURES,
+    "up_conv_mma": ARCHITECTURES,
     "conv_relu_wgmma": ["90a"],
     "conv_relu_weight_grad_wgmma": ["90a"],
 }

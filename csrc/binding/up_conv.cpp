@@ -50,7 +50,7 @@ void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Te
       .workspace = nullptr,
   };
   check_bias(check, bias, x, weight);
-  run(x, stream, args, up_conv_cpu, up_conv_cuda, {up_conv_cpu_workspace, nullptr}, allocate);
+  run(x, stream, args, up_conv_cpu, up_conv_cuda, {up_conv_cpu_workspace, up_conv_cuda_workspace}, allocate);
 }
 
 void up_conv_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
@@ -62,8 +62,8 @@ void up_conv_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& g
       .grad_x = grad_x.data,
       .workspace = nullptr,
   };
-  run(grad, stream, args, up_conv_data_grad_cpu, up_conv_data_grad_cuda, {up_conv_data_grad_cpu_workspace, nullptr},
-      allocate);
+  run(grad, stream, args, up_conv_data_grad_cpu, up_conv_data_grad_cuda,
+      {up_conv_data_grad_cpu_workspace, up_conv_data_grad_cuda_workspace}, allocate);
 }
 
 void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,

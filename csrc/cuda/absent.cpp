@@ -28,6 +28,8 @@ int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs&) { re
 const char* up_conv_cuda(const UpConvArgs&, const Stream&) { return kAbsent; }
 const char* up_conv_data_grad_cuda(const UpConvDataGradArgs&, const Stream&) { return kAbsent; }
 const char* up_conv_weight_grad_cuda(const UpConvWeightGradArgs&, const Stream&) { return kAbsent; }
+int64_t up_conv_cuda_workspace(const UpConvArgs&) { return 0; }
+int64_t up_conv_data_grad_cuda_workspace(const UpConvDataGradArgs&) { return 0; }
 int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs&) { return 0; }
 const char* max_pool_cuda(const MaxPoolArgs&, const Stream&) { return kAbsent; }
 const char* max_pool_backward_cuda(const MaxPoolBackwardArgs&, const Stream&) { return kAbsent; }

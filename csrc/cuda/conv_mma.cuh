@@ -1,6 +1,9 @@
-// The 3x3 convolution on the tensor cores of every GPU since sm_80, as a matrix product
+// Convolutions on the tensor cores of every GPU since sm_80, as a matrix product
 //
-//   y[pixel, o] = sum over (ky, kx, c) of x[c, pixel + (ky, kx)] weight[o, c, ky, kx]
+//   y[pixel, o] = sum over (ky, kx, c) of x[c, step * pixel + (ky, kx)] weight[o, c, ky, kx]
+//
+// with 3 x 3 taps and step 1: conv_relu; 1 tap: up_conv, whose four parities are blocks of outputs that go to pixels of
+// their own; 2 x 2 taps and step 2: the data gradient of up_conv.
 //
 // A block of eight warps computes 8 x 16 pixels x 64 or 128 output channels; for each tap and 64 input channels it
 // copies 128 rows of pixels and the rows of weights to shared memory (cp.async), three stages deep. A copy that would
@@ -19,12 +22,16 @@ constexpr int kMmaHeight = 8, kMmaWidth = 16, kMmaPixels = kMmaHeight * kMmaWidt
 constexpr int kMmaChunk = 64;                                                       // input channels at a time
 constexpr int kMmaRowBytes = 2 * kMmaChunk;
 
+template <int kTaps>
+constexpr int kMmaStep = kTaps == 2 ? 2 : 1;
+
 template <int kOutputs>
 constexpr int kMmaStageBytes = (kMmaPixels + kOutputs) * kMmaRowBytes;
 
 struct ConvMma {
-  ConvReluArgs args;
-  int out_height, out_width;  // before y is cropped
+  ConvReluArgs args;          // with 1 tap, y is [N, 2 H, 2 W, O] and out_channels 4 O: (parity of y, of x, o)
+  int bias_channels;          // O
+  int out_height, out_width;  // pixels that are computed: before y is cropped, before parities are spread
   int rows, columns, blocks;  // tiles along y and x, blocks of output channels
   int chunks, skip_chunks;    // of 64 channels
 };
@@ -33,16 +40,16 @@ struct ConvMma {
 struct MmaLoader {
   int piece, row;  // which 16 bytes (8 channels) of a row; the first row
   int64_t image;
-  int y, x;    // of the input pixel under tap (0, 0) of the first row; the next rows are 2 pixels below
+  int y, x;    // of the input pixel under tap (0, 0) of the first row; the next rows are 2 steps below
   int output;  // of the first row of weights
 };
 
 // Tap and chunk number k into the stage.
-template <int kOutputs>
+template <int kOutputs, int kTaps>
 __device__ __forceinline__ void mma_load(const ConvMma& conv, const MmaLoader& loader, int k, SharedAddress stage) {
   const ConvReluArgs& args = conv.args;
   const int chunks = conv.chunks + conv.skip_chunks;
-  const int tap = k / chunks, chunk = k % chunks, ky = tap / 3, kx = tap % 3;
+  const int tap = k / chunks, chunk = k % chunks, ky = tap / kTaps, kx = tap % kTaps;
   const bool is_skip = chunk >= conv.chunks;
   const int64_t c = (is_skip ? chunk - conv.chunks : chunk) * kMmaChunk + loader.piece * 8;
   const int64_t channels = is_skip ? args.skip.channels : args.in_channels;
@@ -54,8 +61,9 @@ __device__ __forceinline__ void mma_load(const ConvMma& conv, const MmaLoader& l
   const BFloat16* pixel = source + loader.image * image_stride + y * row_stride + x * channels + c;
 #pragma unroll
   for (int i = 0; i < kMmaPixels / 32; ++i) {
-    const bool reads = reads_column && y + 2 * i >= 0 && y + 2 * i < args.height;
-    copy_16_bytes(stage + swizzled(loader.row + 32 * i, loader.piece), reads ? pixel + 2 * i * row_stride : source,
+    const int below = 2 * kMmaStep<kTaps> * i;
+    const bool reads = reads_column && y + below >= 0 && y + below < args.height;
+    copy_16_bytes(stage + swizzled(loader.row + 32 * i, loader.piece), reads ? pixel + below * row_stride : source,
                   reads);
   }
   const auto* weight = static_cast<const BFloat16*>(args.weight);
@@ -103,17 +111,18 @@ __device__ __forceinline__ SharedAddress mma_result(SharedAddress shared, int pi
 
 // Bias, ReLU and rounding, to shared memory.
 template <int kOutputs>
-__device__ __forceinline__ void mma_stage_results(const ConvReluArgs& args, SharedAddress shared, int first_pixel,
+__device__ __forceinline__ void mma_stage_results(const ConvMma& conv, SharedAddress shared, int first_pixel,
                                                   int first_output, int block_output,
                                                   const float (&sums)[2][kOutputs / 16][4]) {
+  const ConvReluArgs& args = conv.args;
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const auto* bias = static_cast<const BFloat16*>(args.bias);
 #pragma unroll
   for (int j = 0; j < kOutputs / 16; ++j) {
     const int output = first_output + 8 * j + 2 * (lane & 3);
     const bool has_bias = bias && block_output + output < args.out_channels;
-    const float bias0 = has_bias ? to_float(bias[block_output + output]) : 0.0f;
-    const float bias1 = has_bias ? to_float(bias[block_output + output + 1]) : 0.0f;
+    const int o = (block_output + output) % conv.bias_channels;
+    const float bias0 = has_bias ? to_float(bias[o]) : 0.0f, bias1 = has_bias ? to_float(bias[o + 1]) : 0.0f;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -173,7 +182,24 @@ __device__ __forceinline__ void mma_store(const ConvMma& conv, SharedAddress sha
   }
 }
 
+// From shared memory to y of up_conv: channels (a, b, o) of pixel (y, x) are channels o of pixel (2 y + a, 2 x + b).
 template <int kOutputs>
+__device__ __forceinline__ void mma_store_parities(const ConvMma& conv, SharedAddress shared, int64_t image, int tile_y,
+                                                   int tile_x, int block_output) {
+  constexpr int kPieces = kOutputs / 8;
+  for (int i = static_cast<int>(threadIdx.x); i < kMmaPixels * kPieces; i += kMmaThreads) {
+    const int pixel = i / kPieces, piece = i % kPieces, abo = block_output + 8 * piece;
+    const int y = tile_y + pixel / kMmaWidth, x = tile_x + pixel % kMmaWidth;
+    if (abo >= conv.args.out_channels || y >= conv.out_height || x >= conv.out_width) continue;
+    const int parity = abo / conv.bias_channels, o = abo % conv.bias_channels;
+    const int64_t line = (image * conv.out_height + y) * 2 + parity / 2;
+    auto* to =
+        static_cast<BFloat16*>(conv.args.y) + (line * 2 * conv.out_width + 2 * x + parity % 2) * conv.bias_channels + o;
+    *reinterpret_cast<uint4*>(to) = load_shared(mma_result<kOutputs>(shared, pixel, piece));
+  }
+}
+
+template <int kOutputs, int kTaps>
 __global__ void __launch_bounds__(kMmaThreads) conv_mma_kernel(const __grid_constant__ ConvMma conv) {
   const SharedAddress shared = shared_address(dynamic_shared<unsigned char>());
   const int thread = static_cast<int>(threadIdx.x), warp = thread >> 5;
@@ -183,33 +209,62 @@ __global__ void __launch_bounds__(kMmaThreads) conv_mma_kernel(const __grid_cons
   const int tile_x = tile % conv.columns * kMmaWidth, line = tile / conv.columns;
   const int tile_y = line % conv.rows * kMmaHeight, image = line / conv.rows;
   const int row = thread >> 3, padding = static_cast<int>(conv.args.padding);
-  const MmaLoader loader = {
-      thread & 7,        row, image, tile_y + row / kMmaWidth - padding, tile_x + row % kMmaWidth - padding,
-      block_output + row};
-  const int steps = 9 * (conv.chunks + conv.skip_chunks);
+  const MmaLoader loader = {thread & 7,
+                            row,
+                            image,
+                            (tile_y + row / kMmaWidth) * kMmaStep<kTaps> - padding,
+                            (tile_x + row % kMmaWidth) * kMmaStep<kTaps> - padding,
+                            block_output + row};
+  const int steps = kTaps * kTaps * (conv.chunks + conv.skip_chunks);
   const auto stage_of = [&](int k) { return shared + k % kMmaStages * kMmaStageBytes<kOutputs>; };
 
   // Warps: 4 along the pixels x 2 along the channels.
   const int first_pixel = (warp & 3) * 32, first_output = (warp >> 2) * (kOutputs / 2);
   float sums[2][kOutputs / 16][4] = {};
 #pragma unroll
-  for (int k = 0; k < kMmaStages - 1; ++k) {  // there are at least 9 steps
-    mma_load<kOutputs>(conv, loader, k, stage_of(k));
+  for (int k = 0; k < kMmaStages - 1; ++k) {
+    if (k < steps) mma_load<kOutputs, kTaps>(conv, loader, k, stage_of(k));
     copies_commit();
   }
   for (int k = 0; k < steps; ++k) {
     copies_wait<kMmaStages - 2>();
     __syncthreads();  // stage k has arrived for all, and nobody reads stage k - 1 any more: the next copies go there
     const int next = k + kMmaStages - 1;
-    if (next < steps) mma_load<kOutputs>(conv, loader, next, stage_of(next));
+    if (next < steps) mma_load<kOutputs, kTaps>(conv, loader, next, stage_of(next));
     copies_commit();
     mma_multiply<kOutputs>(stage_of(k), first_pixel, first_output, sums);
   }
-  // Results go to the first stage. Warps may still read the last one, which is another: steps is a multiple of 9.
-  static_assert(9 % kMmaStages == 0 && kMmaStages > 1 && kMmaPixels * kOutputs * 2 <= kMmaStageBytes<kOutputs>);
-  mma_stage_results<kOutputs>(conv.args, shared, first_pixel, first_output, block_output, sums);
+  static_assert(kMmaPixels * kOutputs * 2 <= kMmaStages * kMmaStageBytes<kOutputs>);
+  __syncthreads();  // nobody reads the stages any more
+  mma_stage_results<kOutputs>(conv, shared, first_pixel, first_output, block_output, sums);
   __syncthreads();  // the results are there
-  mma_store<kOutputs>(conv, shared, image, tile_y, tile_x, block_output);
+  if constexpr (kTaps == 1) {
+    mma_store_parities<kOutputs>(conv, shared, image, tile_y, tile_x, block_output);
+  } else {
+    mma_store<kOutputs>(conv, shared, image, tile_y, tile_x, block_output);
+  }
+}
+
+template <int kOutputs, int kTaps>
+const char* launch_conv_mma(ConvMma conv, const Stream& stream) {
+  conv.blocks = static_cast<int>((conv.args.out_channels + kOutputs - 1) / kOutputs);
+  const int64_t tiles = conv.args.images * conv.rows * conv.columns * conv.blocks;
+  return launch(conv_mma_kernel<kOutputs, kTaps>, dim3(static_cast<unsigned>(tiles)), dim3(kMmaThreads),
+                kMmaStages * kMmaStageBytes<kOutputs>, stream, conv);
+}
+
+// out_height x out_width: pixels that are computed.
+template <int kTaps>
+const char* launch_conv_mma(const ConvReluArgs& args, int64_t out_height, int64_t out_width, int64_t bias_channels,
+                            const Stream& stream) {
+  const auto pieces = [](int64_t length, int piece) { return static_cast<int>((length + piece - 1) / piece); };
+  ConvMma conv = {};
+  conv.args = args;
+  conv.bias_channels = static_cast<int>(bias_channels);
+  conv.out_height = static_cast<int>(out_height), conv.out_width = static_cast<int>(out_width);
+  conv.rows = pieces(out_height, kMmaHeight), conv.columns = pieces(out_width, kMmaWidth);
+  conv.chunks = pieces(args.in_channels, kMmaChunk), conv.skip_chunks = pieces(args.skip.channels, kMmaChunk);
+  return args.out_channels > 64 ? launch_conv_mma<128, kTaps>(conv, stream) : launch_conv_mma<64, kTaps>(conv, stream);
 }
 
 }  // namespace

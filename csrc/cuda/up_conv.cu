@@ -1,8 +1,9 @@
-// up_conv on CUDA without tensor cores: matrix products with one row per pixel of x and one column (or k) per (a, b,
-// o), the parities of the pixel of y and its channel.
+// up_conv on CUDA: on tensor cores where up_conv_mma.cu takes it, and without them, as matrix products with one row per
+// pixel of x and one column (or k) per (a, b, o), the parities of the pixel of y and its channel.
 #include "ops/up_conv.h"
 
 #include "cuda/gathered_product.cuh"
+#include "cuda/up_conv_mma.h"
 
 namespace unet_fast {
 namespace {
@@ -105,14 +106,20 @@ struct WeightGrad : Layout, ChunkedSum {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+int64_t up_conv_cuda_workspace(const UpConvArgs& args) { return up_conv_mma_workspace(args.shape); }
+
 const char* up_conv_cuda(const UpConvArgs& args, const Stream& stream) {
+  if (up_conv_takes_mma(args.shape, args.x, args.y, stream.device)) return up_conv_mma(args, stream);
   const char* error = nullptr;
   visit_float_type(args.shape.dtype,
                    [&](auto type) { error = launch_product(Forward<decltype(type)>(args), 1, stream); });
   return error;
 }
 
+int64_t up_conv_data_grad_cuda_workspace(const UpConvDataGradArgs& args) { return up_conv_mma_workspace(args.shape); }
+
 const char* up_conv_data_grad_cuda(const UpConvDataGradArgs& args, const Stream& stream) {
+  if (up_conv_takes_mma(args.shape, args.grad_x, args.grad, stream.device)) return up_conv_data_grad_mma(args, stream);
   const char* error = nullptr;
   visit_float_type(args.shape.dtype,
                    [&](auto type) { error = launch_product(DataGrad<decltype(type)>(args), 1, stream); });

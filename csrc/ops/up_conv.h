@@ -25,7 +25,7 @@ struct UpConvArgs {
   const void* weight;  // [C, O, 2, 2] dense
   const void* bias;    // [O] dense
   void* y;             // [N, 2H, 2W, O] dense
-  float* workspace;    // CPU: up_conv_cpu_workspace floats; CUDA: unused
+  float* workspace;    // up_conv_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
 };
 
 struct UpConvDataGradArgs {
@@ -33,7 +33,7 @@ struct UpConvDataGradArgs {
   const void* grad;    // [N, 2H, 2W, O] dense, gradient of y
   const void* weight;  // [C, O, 2, 2] dense
   void* grad_x;        // [N, H, W, C] dense
-  float* workspace;    // CPU: up_conv_data_grad_cpu_workspace floats; CUDA: unused
+  float* workspace;    // up_conv_data_grad_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
 };
 
 struct UpConvWeightGradArgs {
@@ -48,6 +48,8 @@ struct UpConvWeightGradArgs {
 int64_t up_conv_cpu_workspace(const UpConvArgs& args, const Threads& threads);
 int64_t up_conv_data_grad_cpu_workspace(const UpConvDataGradArgs& args, const Threads& threads);
 int64_t up_conv_weight_grad_cpu_workspace(const UpConvWeightGradArgs& args, const Threads& threads);
+int64_t up_conv_cuda_workspace(const UpConvArgs& args);
+int64_t up_conv_data_grad_cuda_workspace(const UpConvDataGradArgs& args);
 int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs& args);
 
 void up_conv_cpu(const UpConvArgs& args, const Threads& threads);

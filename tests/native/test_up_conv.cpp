@@ -55,7 +55,7 @@ void forward(const Problem<T>& problem) {
   on_every_device(up_conv_cpu, up_conv_cuda, [&](const Device<UpConvArgs>& device) {
     Buffer<T> y(problem.grad.size());
     UpConvArgs args = {shape, problem.x.data(), problem.weight.data(), problem.bias.data(), y.data(), nullptr};
-    Buffer<float> workspace(device.cuda ? 0 : up_conv_cpu_workspace(args, device.threads));
+    Buffer<float> workspace(device.cuda ? up_conv_cuda_workspace(args) : up_conv_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
     check_all_close(y, expected, problem.relative(), 1e-5, "forward: " + device.name + problem.name());
@@ -76,7 +76,8 @@ void data_grad(const Problem<T>& problem) {
   on_every_device(up_conv_data_grad_cpu, up_conv_data_grad_cuda, [&](const Device<UpConvDataGradArgs>& device) {
     Buffer<T> grad_x(problem.x.size());
     UpConvDataGradArgs args = {shape, problem.grad.data(), problem.weight.data(), grad_x.data(), nullptr};
-    Buffer<float> workspace(device.cuda ? 0 : up_conv_data_grad_cpu_workspace(args, device.threads));
+    Buffer<float> workspace(device.cuda ? up_conv_data_grad_cuda_workspace(args)
+                                        : up_conv_data_grad_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
     check_all_close(grad_x, expected, problem.relative(), 1e-5, "data gradient: " + device.name + problem.name());
@@ -127,9 +128,17 @@ int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
   const UpConvShape shapes[] = {
-      {DType::float32, 1, 1, 1, 1, 1},  {DType::float32, 2, 3, 7, 3, 5},   {DType::float32, 1, 2, 15, 16, 8},
-      {DType::float32, 1, 4, 6, 33, 9}, {DType::float32, 0, 4, 4, 5, 6},   {DType::float32, 1, 3, 130, 17, 20},
-      {DType::float32, 2, 5, 1, 8, 4},  {DType::float32, 1, 40, 30, 4, 3},
+      {DType::float32, 1, 1, 1, 1, 1},
+      {DType::float32, 2, 3, 7, 3, 5},
+      {DType::float32, 1, 2, 15, 16, 8},
+      {DType::float32, 1, 4, 6, 33, 9},
+      {DType::float32, 0, 4, 4, 5, 6},
+      {DType::float32, 1, 3, 130, 17, 20},
+      {DType::float32, 2, 5, 1, 8, 4},
+      {DType::float32, 1, 40, 30, 4, 3},
+      // On tensor cores: around tiles of 8 x 16 pixels, chunks of 64 channels, blocks of 64 and 128 outputs.
+      {DType::float32, 1, 3, 5, 8, 8},
+      {DType::float32, 2, 9, 17, 72, 40},
   };
   for (const UpConvShape& shape : shapes) {
     equals_plain_loops<float>(shape);
