@@ -34,7 +34,7 @@ def test_worker_count_changes_nothing(expected, workers):
         def __len__(self) -> int:
             return len(expected)
 
-    loader = DataLoader(Steps(sampler(), 1), batch_size=None, num_workers=workers, multiprocessing_context=None)
+    loader = DataLoader(Steps(sampler(), 1), batch_size=None, num_workers=workers)
     batches = list(loader)
     assert len(batches) == len(expected)
     for a, b in zip(batches, expected, strict=True):

@@ -1,4 +1,4 @@
-// elastic_warp on the CPU: one task per row of a crop, in blocks of kBlock pixels. Each block goes through short loops
+// elastic_warp on the CPU: one task per band of rows of a crop, in blocks of kBlock pixels. Each block goes through short loops
 // over arrays on the stack, which the compiler vectorises one by one:
 //     coordinates -> offsets of the pixels around them, mirrored -> per channel: read, interpolate, change grey, store.
 // Reading is what takes the time. Where a block lies inside the image and its rows are dense, neighbours in a row are
@@ -19,18 +19,30 @@ namespace {
 
 constexpr int kBlock = 64;
 
-// Where the pixels of one block read, in pixels from the crop's corner. Pixels beyond the row repeat its last one.
+// What a block of columns has in every row. Pixels beyond the row repeat its last one.
+struct Columns {
+  float at[kBlock], first[kBlock], middle[kBlock], last[kBlock];
+
+  Columns(const ElasticWarpArgs& args, int64_t begin) {
+    const float step = grid_step(args.out_width);
+    const int32_t begin_x = static_cast<int32_t>(begin), last_x = static_cast<int32_t>(args.out_width - 1);
+    for (int i = 0; i < kBlock; ++i) {
+      at[i] = static_cast<float>(begin_x + i < last_x ? begin_x + i : last_x);
+      const BSplineWeights weights = bspline_weights(at[i] * step);
+      first[i] = weights.first, middle[i] = weights.middle, last[i] = weights.last;
+    }
+  }
+};
+
+// Where the pixels of one block read, in pixels from the crop's corner.
 struct Coordinates {
   float y[kBlock], x[kBlock];
 
-  Coordinates(const ElasticWarpArgs& args, const WarpRow& row, int64_t begin) {
-    const float step = grid_step(args.out_width);
-    const int32_t first = static_cast<int32_t>(begin), last = static_cast<int32_t>(args.out_width - 1);
+  Coordinates(const Columns& columns, const WarpRow& row) {
     for (int i = 0; i < kBlock; ++i) {
-      const float at = static_cast<float>(first + i < last ? first + i : last);
-      const BSplineWeights weights = bspline_weights(at * step);
-      y[i] = warp_coordinate(row.y, at, weights);
-      x[i] = warp_coordinate(row.x, at, weights);
+      const BSplineWeights weights = {columns.first[i], columns.middle[i], columns.last[i]};
+      y[i] = warp_coordinate(row.y, columns.at[i], weights);
+      x[i] = warp_coordinate(row.x, columns.at[i], weights);
     }
   }
 };
@@ -152,11 +164,15 @@ void interpolate_words(const In* plane, const Taps<In, kTaps, Offset>& taps, flo
       values[i] = linear(upper, lower, taps.fraction_y[i]);
     }
   } else {
-    float of_row[4][kBlock];
+    float of_row[4][kBlock], w0[kBlock], w1[kBlock], w2[kBlock], w3[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+      const CubicWeights weights = cubic_weights(taps.fraction_x[i]);
+      w0[i] = weights.w0, w1[i] = weights.w1, w2[i] = weights.w2, w3[i] = weights.w3;
+    }
     for (int k = 0; k < 4; ++k) {
       for (int i = 0; i < kBlock; ++i) {
         of_row[k][i] = cubic(rows[k].template pixel<0>(i), rows[k].template pixel<1>(i), rows[k].template pixel<2>(i),
-                             rows[k].template pixel<3>(i), cubic_weights(taps.fraction_x[i]));
+                             rows[k].template pixel<3>(i), {w0[i], w1[i], w2[i], w3[i]});
       }
     }
     for (int i = 0; i < kBlock; ++i) {
@@ -214,26 +230,38 @@ void warp_labels(const ElasticWarpArgs& args, const Coordinates& at, int64_t b, 
     nearest_y[i] = nearest_to_int(at.y[i]);
     nearest_x[i] = nearest_to_int(at.x[i]);
   }
-  Offset rows[1][kBlock], columns[1][kBlock];
-  find_taps(nearest_y, range_of(nearest_y), args.origin[2 * b], args.height, args.labels_stride_y, rows);
-  find_taps(nearest_x, range_of(nearest_x), args.origin[2 * b + 1], args.width, args.labels_stride_x, columns);
+  const Range ys = range_of(nearest_y), xs = range_of(nearest_x);
+  const int64_t origin_y = args.origin[2 * b], origin_x = args.origin[2 * b + 1];
+  Offset offsets[kBlock];
+  if (origin_y + ys.low >= 0 && origin_y + ys.high < args.height && origin_x + xs.low >= 0 &&
+      origin_x + xs.high < args.width) {
+    const auto stride_y = static_cast<Offset>(args.labels_stride_y), stride_x = static_cast<Offset>(args.labels_stride_x);
+    const auto shift = static_cast<Offset>(origin_y) * stride_y + static_cast<Offset>(origin_x) * stride_x;
+    for (int i = 0; i < kBlock; ++i) offsets[i] = nearest_y[i] * stride_y + nearest_x[i] * stride_x + shift;
+  } else {
+    Offset rows[1][kBlock], columns[1][kBlock];
+    find_taps(nearest_y, ys, origin_y, args.height, args.labels_stride_y, rows);
+    find_taps(nearest_x, xs, origin_x, args.width, args.labels_stride_x, columns);
+    for (int i = 0; i < kBlock; ++i) offsets[i] = rows[0][i] + columns[0][i];
+  }
   visit_bits(args.labels_dtype, [&](auto bits) {
     using Bits = decltype(bits);
     const Bits* labels = static_cast<const Bits*>(args.labels) + args.source[b] * args.labels_stride_n;
     Bits* out = static_cast<Bits*>(args.out_labels) + (b * height + y - margin) * width + begin - margin;
-    for (int i = first; i < end; ++i) out[i] = labels[rows[0][i] + columns[0][i]];
+    for (int i = first; i < end; ++i) out[i] = labels[offsets[i]];
   });
 }
 
 template <class In, int kTaps, class Offset>
 void warp_rows(const ElasticWarpArgs& args, int64_t first_row, int64_t end_row) {
-  for (int64_t row = first_row; row < end_row; ++row) {
-    const int64_t b = row / args.out_height, y = row % args.out_height;
-    const WarpRow warp =
-        warp_row(args.affine + 6 * b, args.displacement + 18 * b, static_cast<float>(y), grid_step(args.out_height));
-    for (int64_t begin = 0; begin < args.out_width; begin += kBlock) {
-      const int count = static_cast<int>(args.out_width - begin < kBlock ? args.out_width - begin : kBlock);
-      const Coordinates at(args, warp, begin);
+  const float step = grid_step(args.out_height);
+  for (int64_t begin = 0; begin < args.out_width; begin += kBlock) {
+    const int count = static_cast<int>(args.out_width - begin < kBlock ? args.out_width - begin : kBlock);
+    const Columns columns(args, begin);
+    for (int64_t row = first_row; row < end_row; ++row) {
+      const int64_t b = row / args.out_height, y = row % args.out_height;
+      const float* const affine = args.affine + 6 * b;
+      const Coordinates at(columns, warp_row(affine, args.displacement + 18 * b, static_cast<float>(y), step));
       warp_image<In, kTaps, Offset>(args, at, b, y * args.out_width + begin, count);
       if (args.labels) warp_labels<Offset>(args, at, b, y, begin, count);
     }
@@ -255,8 +283,11 @@ template <class In, int kTaps>
 void warp_all(const ElasticWarpArgs& args, const Threads& threads) {
   constexpr int64_t kRowsPerTask = 8;
   const auto rows = is_small(args) ? warp_rows<In, kTaps, int32_t> : warp_rows<In, kTaps, int64_t>;
-  parallel_for(threads, args.samples * args.out_height, kRowsPerTask,
-               [&](int64_t begin, int64_t end) { rows(args, begin, end); });
+  parallel_for(threads, args.samples * args.out_height, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row += kRowsPerTask) {
+      rows(args, row, row + kRowsPerTask < end ? row + kRowsPerTask : end);
+    }
+  });
 }
 
 }  // namespace

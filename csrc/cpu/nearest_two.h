@@ -31,6 +31,8 @@ struct Slot {
   int32_t* d1;          // [W] squared distances of one row
   int32_t* d2;          // [W]
   int64_t* in_reach;    // [strips] instances among the candidates in reach of a strip: 0, 1 or 2 (or more)
+  int64_t* left;        // [strips] nearest strip with candidates at or left of a strip, far outside where there is none
+  int64_t* right;       // [strips] the same to the right
   int64_t pitch;
 
   Slot(const NearestTwoLayout& layout, char* memory) : pitch(layout.pitch) {
@@ -40,6 +42,8 @@ struct Slot {
       memory += count * static_cast<int64_t>(sizeof *pointer);
     };
     take(in_reach, layout.strips);
+    take(left, layout.strips);
+    take(right, layout.strips);
     for (Id*& id : ids) take(id, candidates);
     take(lowest, layout.strips);
     take(highest, layout.strips);
@@ -85,6 +89,8 @@ class NearestTwo {
   }
 
  private:
+  static constexpr int64_t kFarStrip = 1 << 20;
+
   using Read = void (*)(const InstanceMaps& maps, int64_t row, int64_t strip, Id* ids);
 
   // ---- sweep --------------------------------------------------------------------------------------------------------
@@ -160,6 +166,7 @@ class NearestTwo {
     const int64_t first = band * kBandRows, rows = clamp(maps_.height - first, 0, kBandRows);
     for (int64_t strip = 0; strip < layout_.strips; ++strip) find_candidates(slot, image, band, strip, rows);
     for (int64_t strip = 0; strip < layout_.strips; ++strip) slot.in_reach[strip] = count_in_reach(slot, strip);
+    find_neighbours(slot);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t image_row = image * maps_.height + first + row;
       consumer_.want(image_row, slot.wanted);
@@ -247,6 +254,28 @@ class NearestTwo {
     return lowest < highest ? 2 : lowest == highest ? 1 : 0;
   }
 
+  void find_neighbours(const Slot<Id>& slot) const {
+    const auto has_candidates = [&](int64_t strip) { return slot.lowest[strip] <= slot.highest[strip]; };
+    int64_t nearest = -kFarStrip;
+    for (int64_t strip = 0; strip < layout_.strips; ++strip) {
+      slot.left[strip] = nearest = has_candidates(strip) ? strip : nearest;
+    }
+    nearest = kFarStrip;
+    for (int64_t strip = layout_.strips - 1; strip >= 0; --strip) {
+      slot.right[strip] = nearest = has_candidates(strip) ? strip : nearest;
+    }
+  }
+
+  // The least distance from k on at which one of the pixels from column x on meets a strip with candidates.
+  int64_t skip(const Slot<Id>& slot, int64_t x, int64_t k) const {
+    const int64_t left_column = x + kLanes - 1 - k, right_column = x + k;
+    const int64_t left = left_column >= 0 ? slot.left[left_column / kStrip] : -kFarStrip;
+    const int64_t right = right_column < maps_.width ? slot.right[right_column / kStrip] : kFarStrip;
+    const int64_t to_left = x - (left * kStrip + kStrip - 1), to_right = right * kStrip - (x + kLanes - 1);
+    const int64_t nearest = to_left < to_right ? to_left : to_right;
+    return nearest > k ? nearest : k;
+  }
+
   // ---- row ----------------------------------------------------------------------------------------------------------
 
   // d1 and d2 of kLanes pixels from column x on.
@@ -273,6 +302,10 @@ class NearestTwo {
     };
     const int64_t right = maps_.width - x, farthest = x + kLanes > right ? x + kLanes : right;
     for (int32_t k = 1; k < farthest; ++k) {
+      if (k % kLanes == 0) {  // empty parts of a large image
+        k = static_cast<int32_t>(clamp(skip(slot, x, k), k, farthest));
+        if (k == farthest) break;
+      }
       // What is not yet seen is at least k away. It matters where the second nearest is farther than k, unless the sum
       // of both distances is beyond the reach even so: d1 + k if d1 <= k, else 2 k.
       Ints open = wanted & ((in_reach > 1 ? d2 : d1) > k * k);

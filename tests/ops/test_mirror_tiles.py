@@ -75,7 +75,7 @@ def test_compiles_without_graph_break(generator):
     ("change", "error", "message"),
     [
         ({"image": torch.zeros(5, 5)}, ValueError, r"image: wanted shape \[C, H, W\], got \[5, 5\]"),
-        ({"image": torch.zeros(1, 5, 5, dtype=torch.int32)}, TypeError, r"image: wanted dtype uint8 or .*, got int32"),
+        ({"image": torch.zeros(1, 5, 5, dtype=torch.int64)}, TypeError, r"image: wanted dtype uint8 or .*, got int64"),
         ({"image": torch.zeros(1, 0, 5)}, ValueError, "image: wanted at least one channel and pixel"),
         ({"origins": torch.zeros(3, dtype=torch.int64)}, ValueError, r"origins: wanted shape \[T, 2\], got \[3\]"),
         ({"origins": torch.zeros(3, 2)}, TypeError, "origins: wanted dtype int64, got float32"),

@@ -49,6 +49,17 @@ def test_far_apart(device):
     assert_exact(labels, labels.numpy(), device)
 
 
+@pytest.mark.parametrize("width", [640, 700, 703])
+@pytest.mark.parametrize("cells", [1, 2, 3])
+def test_few_pixels_in_an_empty_image(device, generator, width, cells):
+    """Empty strips of 64 columns are skipped: instances at their edges, and on either side of a pixel."""
+    for columns in ([0, 63, 64], [64, 575, 639], [127, 128, 320], [639, 300, 63], [320, 321, 0]):
+        labels = torch.zeros(1, 40, width, dtype=torch.int32)
+        for cell, x in enumerate(columns[:cells], start=1):
+            labels[0, (11 * cell * cell) % 40, x] = cell
+        assert_exact(labels, labels.numpy(), device)
+
+
 @pytest.mark.parametrize("dtype", LABEL_DTYPES)
 def test_every_dtype(device, generator, dtype):
     labels = random_labels((2, 50, 70), 30, generator)
