@@ -50,7 +50,10 @@ def test_a_challenge(tmp_path):
     expected = [("t000.tif", "01_RES/mask000.tif"), ("t001.tif", "01_RES/mask001.tif")]
     assert found(tmp_path, OUT, "auto", False) == [*expected, ("t0007.tif", "02_RES/mask0007.tif")]
     assert found(tmp_path / "01", OUT, "ctc", False) == expected
-    assert found(tmp_path / "01", OUT, "files", False) == [("t000.tif", "t000_labels.tif"), ("t001.tif", "t001_labels.tif")]
+    assert found(tmp_path / "01", OUT, "files", False) == [
+        ("t000.tif", "t000_labels.tif"),
+        ("t001.tif", "t001_labels.tif"),
+    ]
     with pytest.raises(FileNotFoundError, match="wanted a sequence 01 with frames"):
         find_jobs(tmp_path / "01_GT", OUT, "ctc", False)
 

@@ -75,7 +75,12 @@ def test_stacks(tmp_path, axes, compression, kind):
     options = {"photometric": "minisblack", **options, **kinds}
     rows = None if compression is None else 16
     tifffile.imwrite(
-        tmp_path / "a.tif", noise(shape, np.uint8), compression=compression, rowsperstrip=rows, metadata=metadata, **options
+        tmp_path / "a.tif",
+        noise(shape, np.uint8),
+        compression=compression,
+        rowsperstrip=rows,
+        metadata=metadata,
+        **options,
     )
     source = assert_reads_windows(tmp_path / "a.tif")
     assert source.plane_axes == "".join(axis for axis in axes if axis in "TZ")

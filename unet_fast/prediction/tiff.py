@@ -72,7 +72,7 @@ class TiffArray:
         if self._sample >= 0:
             window.insert(self._sample, samples)
         separate = self._sample == 0  # a plane of segments for each sample
-        result = np.zeros((len(samples), len(rows), len(columns)), self.dtype)
+        result: NDArray[Any] = np.zeros((len(samples), len(rows), len(columns)), self.dtype)
         for sample in samples if separate else [0]:
             for segment, y, x in self._touched(page, sample, rows, columns):
                 top, left = max(y, rows.start), max(x, columns.start)
@@ -84,7 +84,7 @@ class TiffArray:
                 else:
                     result[(slice(None), *here)] = part[..., samples.start : samples.stop].transpose(2, 0, 1)
         if self._sample < 0:
-            return result[0]
+            return result.reshape(result.shape[1:])
         return result if separate else result.transpose(1, 2, 0)
 
     def _touched(self, page: int, sample: int, rows: range, columns: range) -> list[tuple[NDArray[Any], int, int]]:
