@@ -43,7 +43,7 @@ def test_zeros_change_only_what_sees_the_border(generator):
     image = np.random.default_rng(0).random((1, 90, 101), np.float32)
     zeros = border.predict_with_zeros(model, image)
     mirrored = 1 - predict(net, image, probabilities=True)[0]
-    margin = net.sides.border // 2 + 1
+    margin = net.sides.border // 2 + net.sides.grid  # what a pixel sees depends on its place between pools
     assert np.abs(zeros - mirrored)[margin:-margin, margin:-margin].max() < 1e-5
     assert np.abs(zeros - mirrored)[0].max() > 1e-4
 

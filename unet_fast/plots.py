@@ -23,7 +23,7 @@ def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+        figure.savefig(temporary, dpi=110)
     pyplot.close(figure)
 
 
@@ -44,7 +44,9 @@ def draw_progress(rows: Sequence[dict[str, float]], scores: Sequence[str], path:
         right.plot(*zip(*points, strict=True), label=name, marker=".") if points else None
     right.set(xlabel="epoch", ylim=(0, 1), title="validation")
     right.grid(alpha=0.3)
-    right.legend(loc="center right")
+    if scores:
+        right.legend(loc="center right")
+    figure.subplots_adjust(0.06, 0.13, 0.98, 0.92)
     _save(figure, path)
 
 
@@ -90,4 +92,5 @@ def draw_preview(
         axis.axis("off")
         if title == "weight map":
             figure.colorbar(shown, ax=axis, fraction=0.046)
+    figure.subplots_adjust(0.01, 0.02, 0.97, 0.92, wspace=0.05)
     _save(figure, path)

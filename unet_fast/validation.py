@@ -73,7 +73,7 @@ class Validator:
             classes = (shown > 0).astype(np.int64) if "seg" in self.names else shown
             truth = self.images.target(i)
             counts = truth != IGNORED_CLASS
-            confusion.add(np.where(counts, truth, -1).astype(np.int16), classes)
+            confusion.add(np.where(counts, truth.astype(np.int16), -1), classes)
             if "seg" in self.names:
                 truths.append(np.maximum(self.images.instances[i], 0))
                 found.append(shown)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {"way": ("weights", ""), **experiment.score_columns(images[1])},
         notes=[
             *experiment.notes(options, "weight_map", images),
-            f"The same network, trained for {size.steps} steps on the same tiles each time; classes are always balanced.",
+            f"The same network, trained for {size.steps} steps on the same tiles; classes are always balanced.",
         ],
     )
     for way, settings in WAYS.items():

@@ -30,7 +30,8 @@ def apply_settings(config: TrainConfig, precision: Precision) -> None:
     """Tell torch what these settings mean for its own operators on CUDA: TF32 or not, deterministic or not."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.use_deterministic_algorithms(config.deterministic)
+    if config.deterministic != torch.are_deterministic_algorithms_enabled():  # setting it loads half of torch
+        torch.use_deterministic_algorithms(config.deterministic)
     torch.backends.cudnn.benchmark = not config.deterministic
 
 
