@@ -77,8 +77,8 @@ def conv_relu_pool(
         algorithm: as for `conv_relu`.
         packed: as for `conv_relu`.
         first: weight and bias of a `conv_relu` before this one, or None (default): x is then the input of that one.
-            Without gradients on the CPU, the result for an image of 1 to 4 channels is never stored but made on the way, part by part;
-            elsewhere it is computed first.
+            Without gradients on the CPU, the result for an image of 1 to 4 channels is made on the way, part by part,
+            and never stored; elsewhere it is computed first.
 
     Returns:
         The skip [N, O, H - 2 - 2 crop, W - 2 - 2 crop], a window of channels_last memory, and the pooled
