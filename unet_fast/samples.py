@@ -55,7 +55,8 @@ class Epoch(Dataset[Batch]):
         return self.sampler.steps_per_epoch()
 
     def __getitem__(self, step: int) -> Batch:
-        return self.sampler.batch(self.number, step)
+        size = self.sampler.config.batch_size
+        return self.sampler.batch(self.number, range(step * size, (step + 1) * size))
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def test_errors():
         ops.pack_conv_relu(torch.zeros(16, 3, 3))
 
 
-# (N, C, O of the first, O, H, W, crop): rows of tiles that a task takes whole or in part, thin and wide, C of each kind.
+# (N, C, O of the first, O, H, W, crop): rows of tiles that a task takes whole or in part, C of each kind.
 FIRSTS = [
     (1, 1, 16, 16, 12, 14, 0),
     (2, 3, 20, 33, 18, 100, 1),
