@@ -25,7 +25,7 @@ def assert_same(a: Batch, b: Batch) -> None:
 @pytest.fixture(scope="module")
 def expected() -> list[Batch]:
     made = sampler()
-    return [made.batch(1, step) for step in range(6)]
+    return [Epoch(made, 1)[step] for step in range(6)]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -46,20 +46,20 @@ def test_order_threads_and_neighbours_change_nothing(expected):
     try:
         for step in (5, 0, 3):
             torch.set_num_threads(1 + step % 2)
-            assert_same(made.batch(1, step), expected[step])
+            assert_same(Epoch(made, 1)[step], expected[step])
     finally:
         torch.set_num_threads(threads)
 
 
 def test_device_changes_nothing(device, expected):
-    batch = sampler(device).batch(1, 2)
+    batch = Epoch(sampler(device), 1)[2]
     assert torch.equal(batch.image.cpu(), expected[2].image)
     assert torch.equal(batch.classes.cpu(), expected[2].classes)
     torch.testing.assert_close(batch.weights.cpu(), expected[2].weights, rtol=1e-6, atol=1e-6)
 
 
 def test_seed_epoch_and_step_change_everything(expected):
-    for other in (sampler(seed=1).batch(1, 0), sampler().batch(0, 0), expected[1]):
+    for other in (Epoch(sampler(seed=1), 1)[0], Epoch(sampler(), 0)[0], expected[1]):
         assert not torch.isclose(other.image, expected[0].image).float().mean() > 0.1
 
 

@@ -45,8 +45,9 @@ void check_source(const Check& check, const Tensor& source, int64_t images) {
 void elastic_warp(const Tensor& image, const std::optional<Tensor>& labels, const Tensor& source, const Tensor& origin,
                   const Tensor& affine, const Tensor& displacement, const Tensor& gain, const Tensor& bias,
                   const std::optional<Tensor>& gamma, const std::optional<Tensor>& noise,
-                  const std::optional<Tensor>& noise_key, const std::optional<Tensor>& scale, const std::optional<Tensor>& offset, bool cubic,
-                  const Tensor& out, const std::optional<Tensor>& out_labels, int64_t labels_margin, uintptr_t stream) {
+                  const std::optional<Tensor>& noise_key, const std::optional<Tensor>& scale,
+                  const std::optional<Tensor>& offset, bool cubic, const Tensor& out,
+                  const std::optional<Tensor>& out_labels, int64_t labels_margin, uintptr_t stream) {
   const Check check("elastic_warp");
   check.dims(image, "image", 4, "[N, C, H, W]");
   check.image_dtype(image, "image");

@@ -9,19 +9,7 @@
 
 namespace unet_fast {
 
-enum class DType : int32_t {
-  uint8,
-  uint16,
-  uint32,
-  int16,
-  int32,
-  int64,
-  float16,
-  bfloat16,
-  float32,
-  float64,
-  boolean
-};
+enum class DType : int32_t { uint8, uint16, uint32, int16, int32, int64, float16, bfloat16, float32, float64, boolean };
 
 UNET_FAST_FUNCTION int size_of(DType dtype) {  // bytes
   switch (dtype) {

@@ -1,5 +1,5 @@
-// The change of grey values in elastic_warp: v -> gain * sign(g) |g|^gamma + bias + noise * n with g = scale * v + offset
-// and n a normal random number. Without gamma (1) and noise (0) their parts are left out, not computed: then
+// The change of grey values in elastic_warp: v -> gain * sign(g) |g|^gamma + bias + noise * n with g = scale * v +
+// offset and n a normal random number. Without gamma (1) and noise (0) their parts are left out, not computed: then
 // scale = gain = 1 and offset = bias = 0 change nothing.
 #pragma once
 

@@ -1,5 +1,5 @@
-// elastic_warp on the CPU: one task per band of rows of a crop, in blocks of kBlock pixels. Each block goes through short loops
-// over arrays on the stack, which the compiler vectorises one by one:
+// elastic_warp on the CPU: one task per band of rows of a crop, in blocks of kBlock pixels. Each block goes through
+// short loops over arrays on the stack, which the compiler vectorises one by one:
 //     coordinates -> offsets of the pixels around them, mirrored -> per channel: read, interpolate, change grey, store.
 // Reading is what takes the time. Where a block lies inside the image and its rows are dense, neighbours in a row are
 // read together, as the words of cpu/pixel_words.h.
@@ -92,9 +92,9 @@ void find_taps(const int32_t* first, const Range& range, int64_t origin, int64_t
 template <class In, int kTaps, class Offset>
 struct Taps {
   float fraction_y[kBlock], fraction_x[kBlock];
-  int64_t row_stride;                              // elements
-  bool in_words;                                   // then only `corner` is filled, else `rows` and `columns`
-  Offset corner[kBlock];                           // the first of the pixels in the first of their rows
+  int64_t row_stride;     // elements
+  bool in_words;          // then only `corner` is filled, else `rows` and `columns`
+  Offset corner[kBlock];  // the first of the pixels in the first of their rows
   Offset rows[kTaps][kBlock], columns[kTaps][kBlock];
 
   Taps(const ElasticWarpArgs& args, const Coordinates& at, const int64_t* origin) : row_stride(args.image_stride_y) {
@@ -235,7 +235,8 @@ void warp_labels(const ElasticWarpArgs& args, const Coordinates& at, int64_t b, 
   Offset offsets[kBlock];
   if (origin_y + ys.low >= 0 && origin_y + ys.high < args.height && origin_x + xs.low >= 0 &&
       origin_x + xs.high < args.width) {
-    const auto stride_y = static_cast<Offset>(args.labels_stride_y), stride_x = static_cast<Offset>(args.labels_stride_x);
+    const auto stride_y = static_cast<Offset>(args.labels_stride_y),
+               stride_x = static_cast<Offset>(args.labels_stride_x);
     const auto shift = static_cast<Offset>(origin_y) * stride_y + static_cast<Offset>(origin_x) * stride_x;
     for (int i = 0; i < kBlock; ++i) offsets[i] = nearest_y[i] * stride_y + nearest_x[i] * stride_x + shift;
   } else {

@@ -67,7 +67,8 @@ struct RowWriter {
     const auto channel = [&](int64_t c, int64_t channels) {
       const float scale = args.scale ? args.scale[c] : 1.0f, offset = args.offset ? args.offset[c] : 0.0f;
       const In* __restrict plane = from + c * args.image_stride_c;
-      for (int64_t i = 0; i < count; ++i) out[i * channels + c] = from_float<Out>(scale * to_float(plane[at(i)]) + offset);
+      for (int64_t i = 0; i < count; ++i)
+        out[i * channels + c] = from_float<Out>(scale * to_float(plane[at(i)]) + offset);
     };
     if constexpr (kChannels == 1) {
       channel(0, 1);

@@ -15,11 +15,9 @@ constexpr int64_t kLine = kPanel * sizeof(float);
 constexpr int64_t kProducts = 6;  // of parts
 constexpr int kFirstOfB = 6;  // tiles 0 to 3: sums, 4 and 5: a, 6 and 7: b
 
-struct TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
+// 64 bytes: the kind of configuration (1), then from byte 16 on the bytes of a row of each tile, two bytes each, and from
+// byte 48 on its rows.
+constexpr int kConfigBytes = 64, kRowBytesAt = 16, kRowsAt = 48, kTiles = 8;
 
 // What the loads and the products read is written elsewhere, in functions that are not inlined here, since the compiler
 // does not know that they read memory.
@@ -106,13 +104,13 @@ SplitProduct::SplitProduct(int64_t items, int64_t panels, float* scratch)
       blocks_(divide_up(items, kTileRows)),
       rows_(items ? divide_up(items, blocks_) : 0) {
   if (!items) return;
-  TileConfig config;
-  for (int tile = 0; tile < 8; ++tile) {
-    config.row_bytes[tile] = kLine;
-    config.rows[tile] = static_cast<uint8_t>(tile < kFirstOfB ? rows_ : kTileRows);
+  // Volatile, because GCC believes that only the first bytes are read.
+  volatile uint8_t config[kConfigBytes] = {1};
+  for (int tile = 0; tile < kTiles; ++tile) {
+    config[kRowBytesAt + 2 * tile] = kLine;
+    config[kRowsAt + tile] = static_cast<uint8_t>(tile < kFirstOfB ? rows_ : kTileRows);
   }
-  __asm__ volatile("" ::"r"(&config) : "memory");  // the compiler believes that only its first bytes are read
-  _tile_loadconfig(&config);
+  _tile_loadconfig(const_cast<const uint8_t*>(config));
 }
 
 SplitProduct::~SplitProduct() {

@@ -137,7 +137,7 @@ struct Block {
 
   // The same as find_sum: of two exponentials one is exp(0) = 1.
   void find_sum_of_two() {
-    float *__restrict first = value[0], *__restrict second = value[1];
+    float* __restrict first = value[0], * __restrict second = value[1];
     for (int64_t i = 0; i < kPixels; ++i) {
       const bool rises = first[i] < second[i];
       own[i] = of_class[i] == 0 ? first[i] : of_class[i] == 1 ? second[i] : 0.0f;

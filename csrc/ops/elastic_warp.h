@@ -33,14 +33,14 @@ struct ElasticWarpArgs {
   const int64_t* origin;      // [B, 2] (y, x) of the crop's corner in image pixels, may lie outside
   const float* affine;        // [B, 2, 3]: pixel (y, x) of the crop reads at A (y, x) + t, in pixels from the corner
   const float* displacement;  // [B, 2, 3, 3] (dy, dx) in pixels at the crop's corners, edge middles and centre
-  const float* gain;          // [B, C]; out = gain * power(scale * image + offset, gamma) + bias + noise * normal number
-  const float* bias;          // [B, C]
-  const float* gamma;         // [B] or null (1); power(g, gamma) = sign(g) |g|^gamma
-  const float* noise;         // [B] or null (0): standard deviation
-  const int64_t* noise_key;   // [B] or null (0): key of the random numbers
-  const float* scale;         // [C] or null (1)
-  const float* offset;        // [C] or null (0)
-  bool cubic;                 // cubic convolution (4x4 pixels) instead of bilinear interpolation (2x2)
+  const float* gain;         // [B, C]; out = gain * power(scale * image + offset, gamma) + bias + noise * normal number
+  const float* bias;         // [B, C]
+  const float* gamma;        // [B] or null (1); power(g, gamma) = sign(g) |g|^gamma
+  const float* noise;        // [B] or null (0): standard deviation
+  const int64_t* noise_key;  // [B] or null (0): key of the random numbers
+  const float* scale;        // [C] or null (1)
+  const float* offset;       // [C] or null (0)
+  bool cubic;                // cubic convolution (4x4 pixels) instead of bilinear interpolation (2x2)
 
   void* out;              // [B, h, w, C] dense
   DType out_dtype;        // bfloat16 or float32

@@ -43,7 +43,7 @@ class Warp(NamedTuple):
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Warp":
         """Return the warp on another device."""
-        return Warp._make(field if field is None else field.to(device, non_blocking=non_blocking) for field in self)
+        return Warp._make(None if field is None else field.to(device, non_blocking=non_blocking) for field in self)
 
 
 def elastic_warp(
