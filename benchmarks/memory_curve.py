@@ -29,8 +29,8 @@ def write_image(path, side):
     """Write a tiled, compressed TIFF of the same cells again and again; never more than a tile in memory."""
     cells = np.rint(synthetic_cells(1, 512).images[0][0].astype(np.float32))
     tile = (255 * (cells - cells.min()) / np.ptp(cells)).astype(np.uint8)
-    count = -((-side // 512) ** 2)
-    tiles = (tile for _ in range(count))
+    across = (side + 511) // 512
+    tiles = (tile for _ in range(across * across))
     tifffile.imwrite(path, tiles, shape=(side, side), dtype=np.uint8, tile=(512, 512), compression="zlib", bigtiff=True)
 
 
