@@ -129,8 +129,8 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def run(config: TrainConfig, text: str, checkpoint: Path | None) -> tuple[Path, bool]:
-    """Train as configured; returns the folder of the run, and whether this process is the one that speaks."""
+def run(config: TrainConfig, text: str, checkpoint: Path | None) -> Trainer:
+    """Train as configured; returns the trainer when it has ended."""
     assert config.out is not None
     out = config.out
     if checkpoint is None and (out / "checkpoint_last.pt").exists():
@@ -152,26 +152,34 @@ def run(config: TrainConfig, text: str, checkpoint: Path | None) -> tuple[Path, 
                 temporary.write_text(content)
     trainer.fit()
     trainer.processes.leave()
-    return out, trainer.processes.first
+    return trainer
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
-        out, first = run(*parse(sys.argv[1:] if arguments is None else arguments))
+        trainer = run(*parse(sys.argv[1:] if arguments is None else arguments))
     except ArgumentError as error:
         print(f"error: {error}\nall settings: python -m unet_fast.train --help", file=sys.stderr)
         return 1
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if first:
-        print(
-            f"done: everything is in {out}: progress.png, preview/, metrics.csv, model.safetensors\n"
-            f"segment images:  python -m unet_fast.predict -i IMAGES -o RESULTS -m {out}\n"
-            f"train on:        python -m unet_fast.train --resume {out} --epochs N"
-        )
+    if trainer.processes.first:
+        print(_farewell(trainer))
     return 0
+
+
+def _farewell(trainer: Trainer) -> str:
+    """Say where the results lie and how to go on."""
+    out = trainer.out
+    if trainer.stopping:
+        return f"stopped: the checkpoint is in {out}\ngo on with:  python -m unet_fast.train --resume {out}"
+    return (
+        f"done: everything is in {out}: progress.png, preview/, metrics.csv, model.safetensors\n"
+        f"segment images:  python -m unet_fast.predict -i IMAGES -o RESULTS -m {out}\n"
+        f"train on:        python -m unet_fast.train --resume {out} --epochs N"
+    )
 
 
 if __name__ == "__main__":

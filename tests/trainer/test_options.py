@@ -76,15 +76,17 @@ def test_unknown_settings_in_a_file_are_named(tmp_path, capsys):
     assert "bass" in capsys.readouterr().err
 
 
-def test_hours_end_a_run(train):
-    run = train("--hours", "0.0003")
+def test_hours_end_a_run(train, monkeypatch):
+    monkeypatch.setattr(Trainer, "_hours", lambda trainer: 0.1 * trainer._done())  # a clock of its own
+    run = train("--hours", "0.55")
     state = load_checkpoint(run / "checkpoint_last.pt")["state"]
-    assert 0.0003 <= state["hours"] < 0.02 and state["epoch"] + state["step"] > 0
-    assert float(rows(run)[-1]["learning_rate"]) < 2e-3  # the cosine falls along the hours
-    done = state["epoch"], state["step"]
+    assert (state["epoch"], state["step"], state["hours"]) == (1, 2, pytest.approx(0.6))
+    assert [float(row["learning_rate"]) for row in rows(run)[1:]] == pytest.approx(
+        [1e-3 * (1 + np.cos(np.pi * done / 0.55)) for done in (0.3, 0.5)], rel=1e-4
+    )
+    before = weights(run)
     assert main(["--resume", str(run)]) == 0  # hours count from the start: none are left
-    state = load_checkpoint(run / "checkpoint_last.pt")["state"]
-    assert (state["epoch"], state["step"]) == done
+    assert_same(weights(run), before)
 
 
 def test_patience_ends_a_run(train):

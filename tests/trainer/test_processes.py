@@ -1,6 +1,7 @@
 """Two processes on the CPU train what one would; a killed one is started again and the run ends the same."""
 
 import csv
+import functools
 import os
 import re
 import signal
@@ -22,12 +23,24 @@ def cells(tmp_path_factory):
     return write_cells(tmp_path_factory.mktemp("cells"), size=120)
 
 
-def torchrun(*arguments, restarts=0):
+@pytest.fixture
+def torchrun():
+    """Start two processes by torchrun; whatever still runs when the test ends is stopped."""
+    started = []
+    yield functools.partial(start, started)
+    for process in started:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def start(started, *arguments, restarts=0):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--max-restarts", str(restarts)]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "-m", "unet_fast.train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    started.append(process)
+    return process
 
 
 def losses(run):
@@ -43,10 +56,10 @@ def alone(tmp_path_factory, cells):
     return out
 
 
-def test_two_processes_train_what_one_does(tmp_path, cells, alone):
+def test_two_processes_train_what_one_does(tmp_path, cells, alone, torchrun):
     out = tmp_path / "run"
     process = torchrun("--data", str(cells), *TINY, *BATCH, "--accumulate", "2", "--out", str(out))
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
     assert "2 processes" in said and said.count("epoch   1") == 1 and said.count("done: everything is in") == 1
     assert losses(out) == pytest.approx(losses(alone), rel=1e-4)
@@ -55,10 +68,10 @@ def test_two_processes_train_what_one_does(tmp_path, cells, alone):
         torch.testing.assert_close(value, theirs[name], rtol=0, atol=2e-3)  # Adam's sign of a gradient near 0
 
 
-def test_a_killed_process_is_started_again(tmp_path, cells):
+def test_a_killed_process_is_started_again(tmp_path, cells, torchrun):
     command = ["--data", str(cells), *TINY, *BATCH, "--checkpoint_minutes", "1e-9"]
     out, whole = tmp_path / "run", tmp_path / "whole"
-    process = torchrun(*command, "--resume", "auto", "--out", str(out), restarts=2)
+    process = torchrun(*command, "--resume", "auto", "--out", str(out), restarts=3)
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -66,7 +79,7 @@ def test_a_killed_process_is_started_again(tmp_path, cells):
             victim = _process_of_rank(process.pid, 1)
             os.kill(victim, signal.SIGKILL)
             break
-    said = "".join(lines) + process.communicate(timeout=300)[0]
+    said = "".join(lines) + process.communicate(timeout=200)[0]
     assert process.returncode == 0, said
     assert re.search(r"resume: .*checkpoint_last.pt, epoch [12]", said) and "done: everything is in" in said
     process = torchrun(*command, "--out", str(whole))
@@ -86,7 +99,7 @@ def _process_of_rank(parent, rank):
     raise AssertionError("no such process")
 
 
-def test_tiles_that_cannot_be_shared_are_refused(tmp_path, cells):
+def test_tiles_that_cannot_be_shared_are_refused(tmp_path, cells, torchrun):
     process = torchrun("--data", str(cells), *TINY, "--batch_size", "3", "--out", str(tmp_path / "run"))
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0
@@ -94,7 +107,7 @@ def test_tiles_that_cannot_be_shared_are_refused(tmp_path, cells):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_folder_must_be_named(cells):
+def test_the_folder_must_be_named(cells, torchrun):
     process = torchrun("--data", str(cells), *TINY)
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0 and "error: out: with torchrun, wanted a folder" in said

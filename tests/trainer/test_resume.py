@@ -72,7 +72,7 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, cells, kind):
     process.send_signal(kind)
     said, _ = process.communicate(timeout=120)
     if kind == signal.SIGTERM:
-        assert process.returncode == 0 and "stopping after this step" in said
+        assert process.returncode == 0 and "stopping after this step" in said and f"--resume {out}" in said
     else:
         assert process.returncode == -signal.SIGKILL
     state = load_checkpoint(out / "checkpoint_last.pt")["state"]

@@ -1,10 +1,12 @@
 """One process or many: `torchrun -m unet_fast.train` starts them, each takes its share of the tiles of a step."""
 
+import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unet_fast.predict import choose_device
@@ -46,7 +48,14 @@ class Processes:
             chosen = torch.device("cuda", dist.get_node_local_rank())
             torch.cuda.set_device(chosen)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+            backend = "nccl" if chosen.type == "cuda" else "gloo"
+            timeout = timedelta(minutes=2)  # to meet: if that fails, torchrun starts all again
+            store, rank, count = next(dist.rendezvous("env://", timeout=timeout))
+            # torchrun keeps one store over its restarts: without a prefix the addresses of dead processes lie in it.
+            store = dist.PrefixStore("restart " + os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+            # Later the others wait for the first process while it validates.
+            dist.distributed_c10d._set_pg_timeout(timedelta(minutes=30))
         return cls(dist.get_rank(), dist.get_world_size(), chosen)
 
     @property
@@ -58,21 +67,22 @@ class Processes:
         """Return the network as all processes train it: gradients are averaged, weights begin as those of the first."""
         return DistributedDataParallel(net) if self.count > 1 else net
 
-    def sum(self, value: float) -> float:
-        """Add up a number over all processes."""
-        if self.count == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total)
+    def sum(self, value: Tensor) -> Tensor:
+        """Add up a tensor over all processes, in place; nothing waits for the device."""
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value
 
     def any(self, value: bool) -> bool:
         """Tell whether it holds in any process."""
-        return self.sum(float(value)) > 0
+        return value if self.count == 1 else self._sum_of(float(value)) > 0
 
     def from_first(self, value: float) -> float:
         """Return the number that the first process has."""
-        return self.sum(value if self.first else 0.0)
+        return value if self.count == 1 else self._sum_of(value if self.first else 0.0)
+
+    def _sum_of(self, value: float) -> float:
+        return float(self.sum(torch.tensor(value, dtype=torch.float64, device=self.device)))
 
     def leave(self) -> None:
         """Wait for the others, then part."""

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from unet_fast.config import TrainConfig
 from unet_fast.data import IGNORED_CLASS
@@ -61,9 +62,9 @@ class Step:
         """
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        weight = self.processes.sum(sum(_weight(batch) for batch in batches))
+        weight = self.processes.sum(torch.stack([_weight(batch) for batch in batches]).sum())
         # Processes average their gradients, where a sum is wanted.
-        scale = self.processes.count / max(weight, torch.finfo(torch.float32).tiny)
+        scale = (self.processes.count / weight.clamp(min=torch.finfo(torch.float32).tiny)).float()
         total = torch.zeros((), dtype=torch.float64, device=self.processes.device)
         for i, (batch, seeds) in enumerate(zip(batches, dropout_seeds, strict=True)):
             last = i == len(batches) - 1
@@ -74,7 +75,7 @@ class Step:
                 )
                 self.scaler.scale(loss).backward()
                 total += loss.detach()
-        return self.processes.sum(float(total)) / self.processes.count
+        return float(self.processes.sum(total)) / self.processes.count  # the one place that waits for the device
 
     def update(self, rate: float, step: int) -> None:
         """Move the weights along the gradients.
@@ -92,7 +93,6 @@ class Step:
             self.average.update(self.net, step)
 
 
-def _weight(batch: Batch) -> float:
-    """Return the sum of the weights of the pixels that count."""
-    counted = batch.weights.where(batch.classes != IGNORED_CLASS, 0)
-    return float(counted.sum(dtype=torch.float64))
+def _weight(batch: Batch) -> Tensor:
+    """Return the sum of the weights of the pixels that count, float64."""
+    return batch.weights.where(batch.classes != IGNORED_CLASS, 0).sum(dtype=torch.float64)

@@ -217,7 +217,7 @@ class Trainer:
         progress = self._done() / total if (total := self.total_steps()) else None
         remaining = 3600 * self._hours() * (1 / progress - 1) if progress else None
         if self.config.hours is not None:
-            remaining = min(remaining or math.inf, 3600 * (self.config.hours - self._hours()))
+            remaining = min(remaining or math.inf, 3600 * max(self.config.hours - self._hours(), 0))
         self.journal.write(state.rows, remaining)
 
     def _save(self, name: str) -> None:
