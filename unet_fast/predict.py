@@ -134,7 +134,7 @@ class PredictConfig:
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """Return the device of a name; "auto" is CUDA where it is usable. Processes of one machine take turns."""
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    if device.type == "cuda" and device.index is None:
+    if device == torch.device("cuda"):  # without a number
         return torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
     return device
 

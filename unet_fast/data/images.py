@@ -251,5 +251,5 @@ def _read_numpy(path: Path) -> Planes:
         raise ValueError(f"wanted an array of 2, 3 or 4 axes, got shape {pixels.shape}")
     if pixels.ndim == 4:
         return Planes(pixels, None)
-    planes = pixels.reshape(-1, 1, *pixels.shape[-2:])
+    planes = pixels.reshape(math.prod(pixels.shape[:-2]), 1, *pixels.shape[-2:])
     return Planes(planes, "planes" if len(planes) > 1 else None)

@@ -64,8 +64,12 @@ class Normalization:
             channels: C.
             dtype: of the blocks: uint8, uint16 or float32.
         """
+
+        def of_channel(channel: int) -> Blocks:
+            return lambda: (block[channel] for block in blocks())
+
         # [C, 2]: what becomes 0, and what becomes 1
-        span = np.array([self._range(lambda c=c: (block[c] for block in blocks()), dtype) for c in range(channels)])
+        span = np.array([self._range(of_channel(channel), dtype) for channel in range(channels)])
         width = span[:, 1] - span[:, 0]
         scale = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
         return scale.astype(np.float32), (-span[:, 0] * scale).astype(np.float32)

@@ -34,8 +34,8 @@ def percentiles(blocks: Blocks, wanted: tuple[float, float]) -> tuple[float, flo
     for block in blocks():
         keys = _ordered(block)
         upper = keys >> 16
-        for count, half in zip(lower, found, strict=True):
-            count += np.bincount(keys[upper == half] & 0xFFFF, minlength=1 << 16)
+        for i, half in enumerate(found):
+            lower[i] += np.bincount(keys[upper == half] & 0xFFFF, minlength=1 << 16)
     values = []
     for count, half, rank in zip(lower, found, ranks, strict=True):
         before = cumulated[half] - counts[half]

@@ -106,9 +106,13 @@ def write_bands(
             metadata |= {"PhysicalSizeX": pixel_size.x, "PhysicalSizeXUnit": unit}
             metadata |= {"PhysicalSizeY": pixel_size.y, "PhysicalSizeYUnit": unit}
     rows = min(max(1, _STRIP_BYTES // (shape[-1] * kind.itemsize)), shape[-2])
-    strips = (imagecodecs.zlib_encode(np.ascontiguousarray(strip, kind)) for strip in _strips(bands, shape[-2], rows))
+    strips = (_compressed(strip.astype(kind, copy=False)) for strip in _strips(bands, shape[-2], rows))
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, strips, shape=shape, dtype=kind, rowsperstrip=rows, **options)
+
+
+def _compressed(strip: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.zlib_encode(strip.tobytes()))
 
 
 def _strips(bands: Iterable[NDArray[Any]], height: int, rows: int) -> Iterator[NDArray[Any]]:

@@ -45,8 +45,9 @@ def find_jobs(source: Path, output: Path, layout: OutputLayout, probabilities: b
         source: an image file, an OME-Zarr folder, a folder of such, a pattern such as "day1/*.tif", or for the Cell
             Tracking Challenge a sequence `01` or the folder of sequences.
         output: folder of the results.
-        layout: "files" names NAME_labels.tif and NAME_probabilities.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi"
-            writes a stack of the foreground's probability, NAME_probabilities.tif; "auto" is "ctc" for a sequence.
+        layout: "files" names NAME_labels.tif and NAME_probabilities.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif;
+            "isbi" writes a stack of the foreground's probability, NAME_probabilities.tif; "auto" is "ctc" for a
+            sequence, else "files".
         probabilities: whether those are wanted, too.
 
     Raises:

@@ -12,8 +12,8 @@ from unet_fast.networks import Network
 # 1.4 without end. Beyond this little is gained, and an interrupted run would lose more.
 LARGEST_TILE = 2044
 
-# What is alive at once, measured (tests/prediction/test_memory.py): in float32 maps of the size of the tile, so many for
-# each channel of the first level, and a few more; and bytes for each pair of its channels, which the packed weights take.
+# What is alive at once, measured (tests/prediction/test_memory.py): in float32 maps of the size of the tile, so many
+# for each channel of the first level, and a few more; and bytes for each pair of its channels: the packed weights.
 _MAPS = 10
 _WEIGHT_BYTES = 128 << 10
 _SHARE = 0.5  # of what is free

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +15,8 @@ from unet_fast.ops import stitch_tiles
 Averaged = Literal["none", "mirrors", "all"]
 _Turn = tuple[bool, bool, bool]  # transposed, then mirrored in y, then in x
 
-# The symmetries of the square: mirrors alone, or with rotations by 90 degrees. Origins of tiles lie on a grid of 2^depth
-# pixels from either end of an image of legal size, so the mirrored tile is a tile of the mirrored image.
+# The symmetries of the square: mirrors alone, or with rotations by 90 degrees. Origins of tiles lie on a grid of
+# 2^depth pixels from either end of an image of legal size, so the mirrored tile is a tile of the mirrored image.
 _TURNS: dict[str, list[_Turn]] = {
     "none": [(False, False, False)],
     "mirrors": [(False, y, x) for y in (False, True) for x in (False, True)],
@@ -48,17 +49,21 @@ class TileNetwork:
         return total if len(self._turns) == 1 else total / len(self._turns)
 
     def _probabilities(self, tile: Tensor) -> Tensor:
-        side = max(tile.shape[-2:])
-        if self.largest is None or side <= self.largest:
+        while True:
             try:
-                return self.net(tile).float().softmax(1)[0]  # type: ignore[no-any-return]
+                if self.largest is None or max(tile.shape[-2:]) <= self.largest:
+                    return self._whole(tile)
+                return self._in_parts(tile, self.largest)
             except (MemoryError, RuntimeError) as error:
                 if not _is_memory_short(error):
                     raise
-            self.largest = self._smaller(side)  # outside `except`, where the error would hold on to the tensors
+            # Outside `except`, where the error would hold on to the tensors.
+            self.largest = self._smaller(min(max(tile.shape[-2:]), self.largest or max(tile.shape[-2:])))
             if tile.is_cuda:
                 torch.cuda.empty_cache()
-        return self._in_parts(tile, self.largest)
+
+    def _whole(self, tile: Tensor) -> Tensor:
+        return softmax(self.net(tile)[0].float())
 
     def _smaller(self, side: int) -> int:
         """Return a legal side with about half of the output."""
@@ -75,8 +80,22 @@ class TileNetwork:
         height, width = plan.input_side
         last_y, last_x = tile.shape[-2] - height, tile.shape[-1] - width  # on the grid, for all sizes are legal
         origins = [(min(y, last_y), min(x, last_x)) for y, x in plan.output_origins.tolist()]
-        parts = [self._probabilities(tile[..., y : y + height, x : x + width]) for y, x in origins]
+        parts = [self._whole(tile[..., y : y + height, x : x + width]) for y, x in origins]
         return stitch_tiles(torch.stack(parts), torch.tensor(origins, device=tile.device), size)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Turn scores [K, h, w] into probabilities whose bits depend on nothing but the scores of their pixel.
+
+    PyTorch's on the CPU rounds otherwise where a row does not fill its last SIMD register; NumPy's exp does not.
+    """
+    if scores.is_cuda:
+        return scores.softmax(0)
+    values = np.array(scores.numpy(), order="C")
+    values -= values.max(axis=0)
+    np.exp(values, out=values)
+    values /= values.sum(axis=0)
+    return torch.from_numpy(values)
 
 
 def _turned(image: Tensor, turn: _Turn) -> Tensor:
@@ -116,5 +135,3 @@ def evaluating(net: Network, many: bool) -> Iterator[None]:
                 yield
     finally:
         net.train(was_training)
-
-

@@ -74,9 +74,7 @@ class TileReader:
     def read(self, task: Task) -> tuple[Image, list[int], list[Tensor]]:
         """Return the pixels that a tile reads, its origin in them, and scale and offset of each channel."""
         origin: list[int] = self.plan.input_origins[task.tile].tolist()
-        extents = [
-            mirrored_extent(*axis) for axis in zip(origin, self.plan.input_side, self.source.size, strict=True)
-        ]
+        extents = [mirrored_extent(*axis) for axis in zip(origin, self.plan.input_side, self.source.size, strict=True)]
         factors = [torch.from_numpy(factor) for factor in self._factors(task.plane)]
         pixels = self.source.read(task.plane, *(slice(*extent) for extent in extents))
         return pixels, [start - extent[0] for start, extent in zip(origin, extents, strict=True)], factors

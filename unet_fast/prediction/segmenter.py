@@ -234,5 +234,3 @@ def _foreground(probabilities: FileArray) -> Iterator[NDArray[Any]]:
     for plane in range(planes):
         for y in range(0, height, step):
             yield probabilities[plane, 1:, y : min(y + step, height)].sum(0, dtype=probabilities.dtype)
-
-

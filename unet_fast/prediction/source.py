@@ -58,7 +58,9 @@ class Source:
             elif stored.kind in "bf":
                 self._dtype = np.dtype(np.uint8 if stored.kind == "b" else np.float32)
             else:
-                fits = all(block.min() >= 0 and block.max() <= 65535 for n in range(self.planes) for block in self._raw(n))
+                fits = all(
+                    block.min() >= 0 and block.max() <= 65535 for n in range(self.planes) for block in self._raw(n)
+                )
                 self._dtype = np.dtype(np.uint16 if fits else np.float32)
         return self._dtype
 

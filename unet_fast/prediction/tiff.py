@@ -62,7 +62,8 @@ class TiffArray:
         with self._lock:
             read = np.stack([self._page_window(page, window) for page in pages])
         kept = [len(part) for part, asked in zip(chosen, index[:split], strict=True) if isinstance(asked, slice)]
-        return read.reshape(*kept, *read.shape[1:])
+        shaped: NDArray[Any] = read.reshape(*kept, *read.shape[1:])
+        return shaped
 
     def _page_window(self, page: int, window: list[range]) -> NDArray[Any]:
         """Read [h, w], [h, w, S] or [S, h, w] of a page."""
@@ -71,7 +72,7 @@ class TiffArray:
         if self._sample >= 0:
             window.insert(self._sample, samples)
         separate = self._sample == 0  # a plane of segments for each sample
-        result = np.zeros((len(samples), len(rows), len(columns)), self.dtype)
+        result: NDArray[Any] = np.zeros((len(samples), len(rows), len(columns)), self.dtype)
         for sample in samples if separate else [0]:
             for segment, y, x in self._touched(page, sample, rows, columns):
                 top, left = max(y, rows.start), max(x, columns.start)
@@ -83,14 +84,14 @@ class TiffArray:
                 else:
                     result[(slice(None), *here)] = part[..., samples.start : samples.stop].transpose(2, 0, 1)
         if self._sample < 0:
-            return result[0]
+            return result.reshape(result.shape[1:])
         return result if separate else result.transpose(1, 2, 0)
 
     def _touched(self, page: int, sample: int, rows: range, columns: range) -> list[tuple[NDArray[Any], int, int]]:
         """Return the segments [h, w, S] that a window touches, each with (y, x) of its first pixel."""
         frame = self._keyframe
-        height, width = (frame.tilelength, frame.tilewidth) if frame.is_tiled else (frame.rowsperstrip, frame.imagewidth)
-        height = min(height, frame.imagelength) if not frame.is_tiled else height
+        strip = min(frame.rowsperstrip, frame.imagelength), frame.imagewidth
+        height, width = (frame.tilelength, frame.tilewidth) if frame.is_tiled else strip
         across = math.ceil(frame.imagewidth / width)
         down = math.ceil(frame.imagelength / height)
         found = []

@@ -1,0 +1,136 @@
+"""A whole image through overlapping tiles: ours against a plain PyTorch loop, and MONAI's sliding window if installed.
+
+All use the same network, weights and tiles. MONAI wants a network whose result has the size of its input: it gets one
+that pads its result, windows that overlap by what is padded, and a weight that ignores the padding as well as MONAI can
+("constant"); its seams are reported as the largest difference from the pass over the whole image.
+"""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.bench_memory import STATUS, kilobytes
+from benchmarks.conftest import OURS
+from benchmarks.networks import NCHW, network, twin
+from unet_fast.geometry import TilePlan, border, legal_side
+from unet_fast.predict import predict
+
+MARGIN = border() // 2
+
+
+def mirrored(image, after):
+    """Mirror an image [H, W] at its border; `after`: how far beyond the lower and the right end."""
+    return torch.from_numpy(np.pad(image, ((MARGIN, after[0]), (MARGIN, after[1])), "reflect"))[None, None]
+
+
+def plain_loop(net, image, tile):
+    """Predict tile by tile as one would write it down: probabilities [K, H, W]."""
+    plan = TilePlan(image.shape, tile)
+    height, width = plan.input_side
+    last_y, last_x = plan.output_origins.max(0).values.tolist()
+    after = (last_y + height - MARGIN - image.shape[0], last_x + width - MARGIN - image.shape[1])
+    padded = mirrored(image, after)
+    out_height, out_width = plan.output_side
+    result = torch.empty(2, last_y + out_height, last_x + out_width)
+    with torch.inference_mode():
+        for y, x in plan.output_origins.tolist():
+            scores = net(padded[..., y : y + height, x : x + width])
+            result[:, y : y + out_height, x : x + out_width] = scores.softmax(1)[0]
+    return result[:, : image.shape[0], : image.shape[1]].numpy()
+
+
+def monai(net, image, tile):
+    """Predict with MONAI's sliding window."""
+    from monai.inferers import sliding_window_inference  # noqa: PLC0415
+
+    def padded(window):
+        return F.pad(net(window).softmax(1), (MARGIN,) * 4)
+
+    whole = torch.from_numpy(np.pad(image, MARGIN, "reflect"))[None, None]
+    with torch.inference_mode():
+        found = sliding_window_inference(whole, tile, 1, padded, overlap=2 * MARGIN / tile)
+    return found[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN].numpy()
+
+
+def rivals(base, tile, image):
+    net = network(base).eval()
+    plain = twin(net, NCHW).eval()
+    calls = {
+        OURS: lambda: predict(net, image, tile, probabilities=True),
+        "plain PyTorch loop": lambda: plain_loop(plain, image, tile),
+    }
+    if find_spec("monai") is not None:
+        calls["MONAI sliding window"] = lambda: monai(plain, image, tile)
+    return calls
+
+
+def image_of(side):
+    return np.random.default_rng(0).random((side, side), dtype=np.float32)
+
+
+def whole_pass(base, image):
+    size = tuple(legal_side(side) for side in image.shape)
+    after = tuple(full - side - MARGIN for full, side in zip(size, image.shape, strict=True))
+    with torch.inference_mode():
+        return (
+            network(base, "torch").eval()(mirrored(image, after)).softmax(1)[0, :, : image.shape[0], : image.shape[1]]
+        )
+
+
+def seam_error(found, whole):
+    """Return the largest difference from the pass over the whole image."""
+    return float(np.abs(found - whole.numpy()).max())
+
+
+@pytest.mark.parametrize(("base", "tile", "side"), [(64, 572, 776), (16, 572, 1552)])
+def test_stitched(compare, benchmark, quick, base, tile, side):
+    if quick:
+        base, tile, side = 4, 252, 136
+    image = image_of(side)
+    calls, whole = rivals(base, tile, image), whole_pass(base, image)
+    seams = {name: seam_error(call(), whole) for name, call in calls.items()}
+    assert seams[OURS] < 1e-4 and seams["plain PyTorch loop"] < 1e-4
+    benchmark.extra_info["seams"] = seams
+    print("\nlargest difference from the whole image:", {name: f"{error:.1e}" for name, error in seams.items()})
+    # MONAI is timed whatever it finds: its seams are what is reported.
+    compare(calls, group="stitched", verify=lambda ours, other: None, rounds=3)
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="no /proc/self/status")
+def test_stitched_memory(benchmark, quick):
+    base, tile, side = (4, 252, 136) if quick else (16, 572, 3104)
+    names = list(rivals(4, 188, image_of(8)))
+    peaks = {name: measure(name, base, tile, side) for name in names if name != OURS}
+    benchmark.group = "memory"
+    benchmark.extra_info["megabytes"] = {OURS: benchmark.pedantic(measure, (OURS, base, tile, side))} | peaks
+    assert min(benchmark.extra_info["megabytes"].values()) > 8e-6 * side**2  # the result at least has been there
+
+
+def measure(name, base, tile, side):
+    """Return by how many megabytes a call raises the peak of a fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_stitched", name, *map(str, (base, tile, side))],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(find_spec("monai") is not None, reason="MONAI is installed: it is compared above")
+def test_monai_is_missing():
+    pytest.skip("MONAI is not installed: pip install monai")
+
+
+if __name__ == "__main__":
+    call = rivals(*map(int, sys.argv[2:4]), image_of(int(sys.argv[4])))[sys.argv[1]]
+    before = kilobytes("VmRSS")
+    call()
+    print((kilobytes("VmHWM") - before) / 1e3)

@@ -1,0 +1,299 @@
+"""Prediction of files, window by window: the same bits as of the whole image; interrupted, resumed, shared."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from unet_fast import ops, reference
+from unet_fast.checkpoint import Model, load_model, save_model
+from unet_fast.data import Normalization
+from unet_fast.geometry import border, legal_side, mirrored_extent
+from unet_fast.instances import label_instances
+from unet_fast.model import UNet
+from unet_fast.predict import main, predict
+from unet_fast.prediction import segmenter
+
+ROOT = Path(__file__).parents[2]
+
+
+def direct_net(channels=1, classes=2, depth=2):
+    """Return a network of so few channels that all its sums are taken directly: its bits do not depend on the tile."""
+    torch.manual_seed(4)  # finds both classes in noise
+    return UNet(channels, classes, base=2, depth=depth).eval()
+
+
+def save(folder, net, labels="instances", normalization=None):
+    folder.mkdir()
+    save_model(folder / "model.safetensors", Model(net, normalization or Normalization(), labels))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return save(tmp_path / "run", direct_net())
+
+
+def noise(shape, dtype=np.uint16):
+    return np.random.default_rng(0).integers(0, 1000 if dtype == np.uint16 else 250, shape).astype(dtype)
+
+
+def whole_pass(net, image):
+    """Probabilities [K, H, W] of an image [C, H, W] mirrored and seen at once."""
+    height, width = image.shape[1:]
+    side = (legal_side(height, net.depth), legal_side(width, net.depth))
+    margin = -border(net.depth) // 2
+    tile = reference.mirror_tiles(image, torch.tensor([[margin, margin]]), side)
+    with torch.inference_mode():
+        scores = net(tile)[0, :, :height, :width].numpy()
+    powers = np.exp(scores - scores.max(0))
+    return powers / powers.sum(0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (33, 2), (61, 77), (128, 100)])
+@pytest.mark.parametrize("tile", [44, 52, (48, 92), 180])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_bits_as_the_whole_image(size, tile, channels, generator):
+    net, image = direct_net(channels), torch.rand(channels, *size, generator=generator)
+    found = predict(net, image.numpy(), tile, probabilities=True)
+    assert np.array_equal(found, whole_pass(net, image))
+
+
+def test_the_same_bits_at_the_paper_s_depth(generator, monkeypatch):
+    """Where Winograd's algorithm does not run: it cuts a layer into blocks from the tile's edge, and rounds by them."""
+    for name in ("conv_relu", "conv_relu_pool"):
+        monkeypatch.setattr(ops, name, partial(getattr(ops, name), algorithm="direct"))
+    monkeypatch.setattr(ops, "pack_conv_relu", lambda weight: None)
+    torch.manual_seed(0)
+    net, image = UNet(base=8).eval(), torch.rand(1, 150, 90, generator=generator)
+    assert np.array_equal(predict(net, image, 236, probabilities=True), whole_pass(net, image))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 20, 100])
+@pytest.mark.parametrize("side", [1, 7, 44])
+def test_a_tile_of_its_extent_is_a_tile_of_the_image(size, side):
+    image = torch.arange(size, dtype=torch.float32)[None, None]
+    for origin in range(-50, size):
+        start, stop = mirrored_extent(origin, side, size)
+        assert 0 <= start < stop <= size
+        whole = reference.mirror_tiles(image, torch.tensor([[0, origin]]), (1, side))
+        part = reference.mirror_tiles(image[..., start:stop], torch.tensor([[0, origin - start]]), (1, side))
+        assert torch.equal(part, whole)
+
+
+@pytest.mark.parametrize("kind", ["percentile", "zscore", "dtype", "none"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_files_equal_arrays(tmp_path, kind, dtype):
+    folder = save(tmp_path / "run", direct_net(), normalization=Normalization(kind))
+    image = (noise((90, 70), dtype) / (1 if np.dtype(dtype).kind == "u" else 1000)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", image, compression="zlib", tile=(16, 32))
+    arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out"), "-m", str(folder), "--probabilities"]
+    assert main([*arguments, "--tile", "60"]) == 0
+    model = load_model(folder)
+    expected = predict(model.net, image, 100, probabilities=True, normalization=model.normalization)
+    assert np.array_equal(tifffile.imread(tmp_path / "out" / "a_probabilities.tif"), expected)
+    labels = tifffile.imread(tmp_path / "out" / "a_labels.tif")
+    assert np.array_equal(labels, label_instances(expected.argmax(0) > 0))
+    assert not (tmp_path / "out" / ".unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "written"),
+    [
+        ("TZYX", (2, 3, 40, 30), "TZYX"),
+        ("TYX", (2, 40, 30), "TYX"),
+        ("ZYX", (3, 40, 30), "ZYX"),
+        ("YX", (40, 30), "YX"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_axes_and_pixel_size_are_kept(tmp_path, run, axes, shape, written, kind):
+    metadata = {"axes": axes}
+    if kind == "ome":
+        metadata |= {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    options = (
+        {"resolution": (4, 4), "metadata": metadata | {"unit": "um"}} if kind == "imagej" else {"metadata": metadata}
+    )
+    image = noise(shape)
+    tifffile.imwrite(tmp_path / "a.tif", image, **{kind: True}, photometric="minisblack", **options)
+    arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run), "--probabilities"]
+    assert main([*arguments, "--probability_dtype", "uint8"]) == 0
+    model = load_model(run)
+    expected = [
+        predict(model.net, plane, probabilities=True, normalization=model.normalization)
+        for plane in image.reshape(-1, 40, 30)
+    ]
+    with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
+        assert file.is_imagej and file.series[0].axes == written and file.series[0].dtype == np.uint16
+        assert file.pages.first.tags["XResolution"].value == (4, 1) and file.imagej_metadata["unit"] == "micron"
+        labels = file.asarray().reshape(-1, 40, 30)
+    for plane, one in zip(labels, expected, strict=True):
+        assert np.array_equal(plane, label_instances(one.argmax(0) > 0))
+    with tifffile.TiffFile(tmp_path / "a_probabilities.tif") as file:
+        assert file.series[0].axes == written[:-2] + "CYX" and file.series[0].dtype == np.uint8
+        assert np.array_equal(file.asarray().reshape(-1, 2, 40, 30), np.rint(np.stack(expected) * 255))
+
+
+def test_challenges(tmp_path, run):
+    sequence = tmp_path / "data" / "01"
+    sequence.mkdir(parents=True)
+    for number in (0, 7):
+        tifffile.imwrite(sequence / f"t{number:03}.tif", noise((40, 30)) + number)
+    assert main(["-i", str(tmp_path / "data"), "-o", str(tmp_path / "out"), "-m", str(run)]) == 0
+    masks = sorted((tmp_path / "out" / "01_RES").iterdir())
+    assert [path.name for path in masks] == ["mask000.tif", "mask007.tif"]
+    assert tifffile.imread(masks[0]).dtype == np.uint16
+    stack = noise((3, 40, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "test-volume.tif", stack, photometric="minisblack")
+    inputs = ["-i", str(tmp_path / "test-volume.tif"), "-o", str(tmp_path / "out"), "-m", str(run)]
+    assert main([*inputs, "--layout", "isbi"]) == 0
+    found = tifffile.imread(tmp_path / "out" / "test-volume_probabilities.tif")
+    model = load_model(run)
+    assert found.shape == (3, 40, 30) and found.dtype == np.float32
+    expected = predict(model.net, stack[2], probabilities=True, normalization=model.normalization)[1]
+    assert np.array_equal(found[2], expected)
+
+
+def test_more_objects_than_16_bits_hold(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(
+        segmenter.Objects, "count", property(lambda self: 70000, lambda self, value: None), raising=False
+    )
+    tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
+    assert main(["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run)]) == 0
+    with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
+        assert file.is_ome and file.is_bigtiff and file.series[0].dtype == np.uint32
+
+
+BAD = {
+    "text.tif": (lambda path: path.write_bytes(b"text"), "cannot be read as an image"),
+    "colour.tif": (lambda path: tifffile.imwrite(path, noise((9, 9, 3)), photometric="rgb"), "wanted 1 channel"),
+    "nan.npy": (lambda path: np.save(path, np.full((50, 50), np.nan, np.float32)), "wanted finite values, got nan"),
+    "empty.npy": (lambda path: np.save(path, np.zeros((0, 3), np.uint8)), "wanted at least one pixel"),
+    "complex.npy": (lambda path: np.save(path, np.zeros((9, 9), complex)), "wanted an image of real numbers"),
+    "short.tif": (
+        lambda path: (tifffile.imwrite(path, noise((90, 70)), compression="zlib"), os.truncate(path, 3000)),
+        "cannot be read as an image",
+    ),
+}
+
+
+def test_the_rest_of_a_folder_is_done(tmp_path, run, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name, (write, _) in BAD.items():
+        write(images / name)
+    tifffile.imwrite(images / "good.tif", noise((40, 30)))
+    tifffile.imwrite(images / "zz.tif", noise((40, 30)))
+    assert main(["-i", str(images), "-o", str(out), "-m", str(run)]) == 1
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(BAD)
+    for name, (_, message) in BAD.items():
+        assert any(str(images / name) in line and message in line for line in errors), (name, errors)
+    assert "6 of 8 file(s) could not be segmented" in captured.out
+    assert sorted(path.name for path in out.iterdir()) == ["good_labels.tif", "zz_labels.tif"]
+
+
+def test_memory_limits_the_tile(tmp_path, run, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
+    arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run), "--memory"]
+    assert main([*arguments, "2M"]) == 0
+    assert main([*arguments, "10K"]) == 1
+    assert "memory: wanted at least" in capsys.readouterr().err
+    assert main([*arguments, "all"]) == 1
+    assert "memory: wanted an amount" in capsys.readouterr().err
+
+
+def command(*arguments, launcher=()):
+    return [sys.executable, "-m", *launcher, "unet_fast.predict", *map(str, arguments)]
+
+
+def start(arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.Popen(arguments, env=environment, cwd=ROOT, text=True, **options)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_goes_on_at_the_missing_tiles(tmp_path, run, capsys, kind):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    image = noise((2200, 2200))
+    tifffile.imwrite(images / "a.tif", noise((40, 30)))
+    tifffile.imwrite(images / "b.tif", image)
+    arguments = ["-i", images, "-o", out, "-m", run, "--tile", "60"]  # 110 x 110 tiles
+    process = start(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work = out / ".unfinished" / "out-b_labels"
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if (work / "done.raw").is_file() and np.fromfile(work / "done.raw", np.uint8).sum() > 0:
+                break
+            time.sleep(0.01)
+    finally:
+        process.send_signal(kind)
+        process.wait(60)
+    done = np.fromfile(work / "done.raw", np.uint8)
+    assert 0 < done.sum() < done.size, "killed at the wrong time"
+    assert sorted(path.name for path in out.iterdir()) == [".unfinished", "a_labels.tif"]
+    # What is done is not done again: it is marked with a value that the network does not give.
+    tile = np.flatnonzero(done)[0]
+    y, x = divmod(int(tile), 110)
+    classes = np.memmap(work / "classes.raw", np.uint8, "r+", shape=(2200, 2200))
+    classes[20 * y : 20 * y + 20, 20 * x : 20 * x + 20] = 9
+    classes.flush()
+    assert main([*map(str, arguments), "--result", "classes"]) == 0
+    assert (out / "a_labels.tif").is_file()
+    found = tifffile.imread(out / "b_labels.tif")
+    assert (found[20 * y : 20 * y + 20, 20 * x : 20 * x + 20] == 9).all()
+    model = load_model(run)
+    expected = predict(model.net, image, normalization=model.normalization)
+    expected[20 * y : 20 * y + 20, 20 * x : 20 * x + 20] = 9
+    assert np.array_equal(found, expected)
+    assert sorted(path.name for path in out.iterdir()) == ["a_labels.tif", "b_labels.tif"]
+
+
+def test_another_job_begins_anew(tmp_path, run):
+    tifffile.imwrite(tmp_path / "a.tif", noise((100, 100)))
+    out = tmp_path / "out"
+    arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(out), "-m", str(run), "--tile", "60", "--result", "classes"]
+    assert main(arguments) == 0
+    expected = tifffile.imread(out / "a_labels.tif")
+    # An unfinished job of another tile size, with nothing right in it.
+    model = load_model(run)
+    shape = segmenter.Shape(1, (100, 100), 2, None, (80, 80), 9)
+    segmenter.Work.create(out / ".unfinished" / "out-a_labels", {"model": "other"}, shape)
+    (out / ".unfinished" / "out-a_labels" / "done.raw").write_bytes(b"\1" * 9)
+    assert main(arguments) == 0
+    assert np.array_equal(tifffile.imread(out / "a_labels.tif"), expected)
+    assert model.net.depth == 2
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_processes_share_tiles_or_files(tmp_path, run, count):
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(count):
+        tifffile.imwrite(images / f"{i}.tif", noise((100, 130)) + i)
+    if count > 1:
+        (images / "bad.tif").write_bytes(b"text")
+    arguments = ["-i", images, "-m", run, "--tile", "60"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    process = start(command(*arguments, "-o", tmp_path / "shared", launcher=launcher), stdout=subprocess.PIPE)
+    output, _ = process.communicate(timeout=100)
+    assert (process.returncode == 0) == (count == 1)
+    assert "2 processes" in output
+    main([*map(str, arguments), "-o", str(tmp_path / "alone")])
+    names = [f"{i}_labels.tif" for i in range(count)]
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == names
+    for name in names:
+        shared, alone = (tifffile.imread(tmp_path / folder / name) for folder in ("shared", "alone"))
+        assert np.array_equal(shared, alone) and alone.max() > 0
