@@ -1,9 +1,10 @@
 """The patch classifier of Ciresan et al. (2012), winner of the ISBI challenge before the U-Net.
 
 Each pixel is classified by a small network that sees nothing but a square window around it. Pixel by pixel that repeats
-almost all of its work, for neighbouring windows overlap: "quite slow", says section 1 of the paper. `classify` does so.
-`forward` computes the same scores densely (max-pooling fragments; Giusti et al. 2013): each layer runs once over the
-whole image, and after a pooling the four ways in which its 2x2 windows may begin go on side by side as four images.
+almost all of its work, for neighbouring windows overlap: "quite slow", says section 1 of the paper. `slide` does so.
+`forward` computes the same scores densely: each layer runs once over the whole image. A pooling keeps every pixel as the
+corner of a 2x2 window, and the layers behind it take every second one of their input, behind the next pooling every
+fourth, and so on (dilation). Fragments (Giusti et al. 2013) are the same sums in another order, and slower in PyTorch.
 """
 
 from collections.abc import Sequence
@@ -66,18 +67,12 @@ class SlidingWindow(Baseline):
 
     def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
         """Compute the scores of all pixels of an image that was checked, at once; there is no dropout."""
-        # Where 2^depth divides the sides of the result, all fragments of a layer have one size; what the image lacks
-        # for that is added below and right, and its scores are cut off.
-        grid = 1 << len(self.convolutions)
-        height, width = (side - self.sides.border for side in image.shape[-2:])
-        x = F.pad(image, (0, -width % grid, 0, -height % grid))
+        x, step = image.contiguous(memory_format=torch.channels_last), 1
         for conv in self.convolutions:
-            x = _fragments(F.relu(conv(x)))
-        x = F.relu(self.hidden(x))
-        x = self.head(x)
-        for _ in self.convolutions:
-            x = _interleaved(x)
-        return x[..., :height, :width]
+            x = F.relu(_dilated(conv, x, step))
+            x = F.max_pool2d(x, 2, stride=1, dilation=step)
+            step *= 2
+        return self.head(F.relu(_dilated(self.hidden, x, step)))  # type: ignore[no-any-return]
 
     def classify(self, patches: Tensor) -> Tensor:
         """Compute the scores of single windows: [P, C, window, window] -> [P, K]."""
@@ -103,15 +98,7 @@ class SlidingWindow(Baseline):
         return torch.cat(scores).view(len(image), height, width, self.classes).permute(0, 3, 1, 2)
 
 
-def _fragments(x: Tensor) -> Tensor:
-    """Pool 2x2 from each of the four origins: [N, C, 2h+1, 2w+1] -> [4N, C, h, w], the origins outermost."""
-    height, width = (side - 1 for side in x.shape[-2:])
-    pooled = [F.max_pool2d(x[..., y : y + height, x0 : x0 + width], 2) for y in (0, 1) for x0 in (0, 1)]
-    return torch.cat(pooled)
-
-
-def _interleaved(x: Tensor) -> Tensor:
-    """Lay four fragments back into one map: [4N, K, h, w] -> [N, K, 2h, 2w]."""
-    count, classes, height, width = x.shape
-    split = x.view(2, 2, count // 4, classes, height, width).permute(2, 3, 4, 0, 5, 1)
-    return split.reshape(count // 4, classes, 2 * height, 2 * width)
+def _dilated(conv: nn.Module, x: Tensor, step: int) -> Tensor:
+    """Convolve with the kernel's taps `step` pixels apart."""
+    assert isinstance(conv, nn.Conv2d)
+    return F.conv2d(x, conv.weight, conv.bias, dilation=step)
