@@ -25,8 +25,8 @@ ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Te
              shape_of(x));
   const SkipWindow window = skip_of(check, skip, x);
   const int64_t in_channels = x.size[1] + window.channels;
-  check.that(weight.dims == 4 && weight.size[1] == in_channels && weight.size[2] == 3 && weight.size[3] == 3, weight_name,
-             "shape [O, " + std::to_string(in_channels) + ", 3, 3]", shape_of(weight));
+  check.that(weight.dims == 4 && weight.size[1] == in_channels && weight.size[2] == 3 && weight.size[3] == 3,
+             weight_name, "shape [O, " + std::to_string(in_channels) + ", 3, 3]", shape_of(weight));
   check.that(weight.size[0] > 0, weight_name, "at least one output channel", shape_of(weight));
   check.dtype(weight, weight_name, {x.dtype});
   check.device(weight, weight_name, x, "x");
@@ -79,9 +79,9 @@ using First = std::optional<std::pair<Tensor, Tensor>>;
 
 // `first`, `pooled`, `crop` and a skip only where conv_relu_fuses, on CUDA with a weight whose input channels are
 // neighbours and without `first`; `packed` is what conv_relu_pack made of the weight.
-void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias, bool relu,
-               const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop, const Tensor& y,
-               const std::optional<Tensor>& pooled, const First& first, const py::function& allocate,
+void conv_relu(const Tensor& given, const std::optional<Tensor>& skip, const Tensor& weight, const Tensor& bias,
+               bool relu, const std::string& algorithm, const std::optional<Tensor>& packed, int64_t crop,
+               const Tensor& y, const std::optional<Tensor>& pooled, const First& first, const py::function& allocate,
                uintptr_t stream) {
   const Check check("conv_relu");
   std::optional<ConvReluArgs> before;

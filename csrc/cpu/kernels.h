@@ -1,6 +1,6 @@
 // The CPU kernels of one instruction set, and the table through which they are chosen at load.
-// Every .cpp beside this file is compiled once per instruction set with UNET_FAST_ISA = generic, avx2, avx512 or amx and
-// defines its functions in that namespace. No std containers here: see core/portable.h.
+// Every .cpp beside this file is compiled once per instruction set with UNET_FAST_ISA = generic, avx2, avx512 or amx
+// and defines its functions in that namespace. No std containers here: see core/portable.h.
 #pragma once
 
 #include "ops/elastic_warp.h"

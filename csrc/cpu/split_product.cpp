@@ -13,10 +13,10 @@ constexpr int64_t kTileRows = 16;
 constexpr int64_t kTile = kTileRows * kPanel;  // floats
 constexpr int64_t kLine = kPanel * sizeof(float);
 constexpr int64_t kProducts = 6;  // of parts
-constexpr int kFirstOfB = 6;  // tiles 0 to 3: sums, 4 and 5: a, 6 and 7: b
+constexpr int kFirstOfB = 6;      // tiles 0 to 3: sums, 4 and 5: a, 6 and 7: b
 
-// 64 bytes: the kind of configuration (1), then from byte 16 on the bytes of a row of each tile, two bytes each, and from
-// byte 48 on its rows.
+// 64 bytes: the kind of configuration (1), then from byte 16 on the bytes of a row of each tile, two bytes each, and
+// from byte 48 on its rows.
 constexpr int kConfigBytes = 64, kRowBytesAt = 16, kRowsAt = 48, kTiles = 8;
 
 // What the loads and the products read is written elsewhere, in functions that are not inlined here, since the compiler
@@ -43,9 +43,9 @@ UNET_FAST_FUNCTION void multiply_parts() {
 }
 
 struct Operands {
-  const float* left;   // from the first item of the blocks on
-  int64_t left_part;   // floats between parts
-  int64_t second;      // item of the second block, counted from there
+  const float* left;  // from the first item of the blocks on
+  int64_t left_part;  // floats between parts
+  int64_t second;     // item of the second block, counted from there
   const float* right;
   int64_t panels;
   const float* next;
@@ -130,8 +130,8 @@ void SplitProduct::run(int vectors, const float* right, const float* next, float
     operands.left = scratch_ + first * kPanel;
     operands.sum = sum + first * vectors * kPanel;
     operands.second = first_item(block + 1) - first;
-    const auto run_blocks = two ? (vectors == 2 ? multiply<2, 2> : multiply<2, 1>)
-                                : (vectors == 2 ? multiply<1, 2> : multiply<1, 1>);
+    const auto run_blocks =
+        two ? (vectors == 2 ? multiply<2, 2> : multiply<2, 1>) : (vectors == 2 ? multiply<1, 2> : multiply<1, 1>);
     run_blocks(operands);
     operands.next += panels_ * kProducts * operands.next_lines * kPanel;
   }

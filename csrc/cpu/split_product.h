@@ -1,14 +1,14 @@
 // Matrix products on a unit that multiplies bfloat16 (Intel AMX), to the precision of float32.
 //
 // A float of 24 bits is the sum of three bfloat16 of 8 bits each, x = h + m + l, exactly. A product of two floats is
-// then nine products, each of which is exact in float32, where the unit adds them up. The three smallest (m l', l m' and
-// l l') are below 2^-26 of the whole and are left out: six products at sixteen times the rate of float32. The error is
-// that of the additions, as ever.
+// then nine products, each of which is exact in float32, where the unit adds them up. The three smallest (m l', l m'
+// and l l') are below 2^-26 of the whole and are left out: six products at sixteen times the rate of float32. The error
+// is that of the additions, as ever.
 //
 // The left matrix is split on the way, into scratch memory that stays in the caches, and serves all outputs then. The
-// right one, the weight, is kept split. A line of 64 bytes holds one of the three parts of 32 channels: two vectors a and
-// b of channels side by side, a0 b0 a1 b1 ..., since the unit adds the products of two neighbours. With panels of 32
-// channels,
+// right one, the weight, is kept split. A line of 64 bytes holds one of the three parts of 32 channels: two vectors a
+// and b of channels side by side, a0 b0 a1 b1 ..., since the unit adds the products of two neighbours. With panels of
+// 32 channels,
 //
 //   left    [panels][3 parts][items][32 channels]
 //   right   [panels][3 parts][vectors of outputs][16][16 outputs][channel of a, channel of b]
@@ -66,8 +66,8 @@ class SplitProduct {
   // The left matrix: [channels / 16, rounded up][items][16], dense.
   void split_left(const float* left, int64_t channels) const;
 
-  // sum [items][vectors * 16] for one or two vectors of outputs. `next` is what will be needed next, as large as `right`:
-  // it is asked for in the second-level cache.
+  // sum [items][vectors * 16] for one or two vectors of outputs. `next` is what will be needed next, as large as
+  // `right`: it is asked for in the second-level cache.
   void run(int vectors, const float* right, const float* next, float* sum) const;
 
  private:

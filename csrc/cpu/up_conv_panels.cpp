@@ -37,9 +37,9 @@ struct Plan {
     u_floats = parts * part_blocks() * depth * kMaxLanes;
     v_floats = task_rows * width * depth;
     split_u_floats = split ? blocks() * split_block() : 0;
-    scratch_floats = split ? task_rows * width * kMaxLanes +
-                                 SplitProduct::scratch_floats(task_rows * width, depth / (2 * kPanel))
-                           : 0;
+    scratch_floats =
+        split ? task_rows * width * kMaxLanes + SplitProduct::scratch_floats(task_rows * width, depth / (2 * kPanel))
+              : 0;
   }
   int64_t floats(int threads) const { return u_floats + split_u_floats + threads * (v_floats + scratch_floats); }
 
@@ -62,8 +62,8 @@ void run_split(const Plan& plan, const float* bias, int64_t pixel_stride, bool s
   product.split_left(v, plan.depth);
   for (int64_t b = 0; b < plan.blocks(); ++b) {
     const LaneBlock block = plan.lane_block(b);
-    product.run(block.vectors, split_u + b * plan.split_block(),
-                split_u + (b + 1) % plan.blocks() * plan.split_block(), sums);
+    product.run(block.vectors, split_u + b * plan.split_block(), split_u + (b + 1) % plan.blocks() * plan.split_block(),
+                sums);
     const float* sum = sums;
     for (int64_t row = 0; row < rows; ++row) {
       float* to = place(row, b, block);

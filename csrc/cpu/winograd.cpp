@@ -100,9 +100,8 @@ struct Problem {
 
   // The phase that makes all of U, or nothing where it is made.
   auto make_u(float* u, bool made) const {
-    return phase_of_items(made ? 0 : blocks * units, 4, [this, u](int64_t i, int64_t) {
-      make_u(i / units, i % units, u + i / units * u_block());
-    });
+    return phase_of_items(made ? 0 : blocks * units, 4,
+                          [this, u](int64_t i, int64_t) { make_u(i / units, i % units, u + i / units * u_block()); });
   }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
@@ -165,8 +164,8 @@ class Products {
 // ---- wide
 
 // Of a task: a multiple of what either product takes at a time. Split products are so fast that U, which comes from the
-// third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get tasks
-// large enough to compute while it comes, as long as every thread has some.
+// third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get
+// tasks large enough to compute while it comes, as long as every thread has some.
 int64_t task_tiles(const Problem& problem, int threads) {
   if (!problem.split) return 28;
   constexpr int64_t kFew = 32, kMany = 128;
@@ -317,10 +316,8 @@ void run_deep(const Problem& problem, const ConvReluArgs& args, const Threads& t
       product.take_v(v + p * problem.v_plane(tiles));
       for (int64_t b = begin; b < end; ++b) {
         // The other threads take the tasks in between.
-        const float* const next_u =
-            b + 1 < end ? u_of(p, b + 1) : first_u_of(smaller(task + threads.count, tasks - 1));
-        product.multiply(problem.lane_block(b), u_of(p, b), next_u,
-                         m + b * plan.m_floats + p * problem.m_plane(tiles));
+        const float* const next_u = b + 1 < end ? u_of(p, b + 1) : first_u_of(smaller(task + threads.count, tasks - 1));
+        product.multiply(problem.lane_block(b), u_of(p, b), next_u, m + b * plan.m_floats + p * problem.m_plane(tiles));
       }
     };
     const auto transform_output = [&](int64_t i, int64_t) {

@@ -51,8 +51,8 @@ ConvPath choose(const Shape& shape) {
 ConvPath conv_path(const ConvReluArgs& args) { return choose(shape_of(args)); }
 
 bool splits_products(int64_t channels, int64_t outputs) {
-  // In the thinnest layers half of a panel would be padding; in layers of medium width, V and U are moved as long as the
-  // products take; in the widest, U, half as large again, would come from main memory.
+  // In the thinnest layers half of a panel would be padding; in layers of medium width, V and U are moved as long as
+  // the products take; in the widest, U, half as large again, would come from main memory.
   const bool pays = channels > kPanel && outputs <= 512 && (channels <= 64 || channels + outputs >= 384);
   return kSplitProducts && pays;
 }

@@ -51,8 +51,8 @@ struct ConvReluArgs {
   int64_t y_channels = 0;         // outputs that go to y where there is y_rest
   const float* packed = nullptr;  // CPU: what conv_relu_pack made of the weight, or null
 
-  // CPU: null, or a layer of few channels whose y is x here: it is computed on the way, part by part, and x is not read. Of
-  // its fields y, workspace and those from skip on are not used.
+  // CPU: null, or a layer of few channels whose y is x here: it is computed on the way, part by part, and x is not
+  // read. Of its fields y, workspace and those from skip on are not used.
   const ConvReluArgs* first = nullptr;
 };
 

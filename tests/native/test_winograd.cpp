@@ -191,7 +191,8 @@ void on_the_way(const Shape& shape, int64_t between) {
   Random random;
   const int64_t c = shape.channels, o = shape.out_channels, height = shape.height - 2, width = shape.width - 2;
   const Buffer<float> image = random_values(shape.images * shape.height * shape.width * c, random);
-  const Buffer<float> first_weight = random_values(9 * c * between, random), first_bias = random_values(between, random);
+  const Buffer<float> first_weight = random_values(9 * c * between, random),
+                      first_bias = random_values(between, random);
   const Buffer<float> weight = random_values(9 * between * o, random), bias = random_values(o, random);
   const auto layer = [&](const float* x, int64_t channels, int64_t h, int64_t w, int64_t outputs, const float* weights,
                          const float* biases) {
@@ -244,10 +245,9 @@ int main() {
   using namespace unet_fast::test;
   // Tiles of 4 x 4 pixels whole and cut, more than a block of 28 or 56 of them, channels around panels of 16 and blocks
   // of 8, 16 and 32, a layer of the deep schedule, and one of large tasks (SplitProduct).
-  const Shape shapes[] = {{1, 1, 1, 3, 3},    {2, 3, 5, 6, 9},   {1, 16, 16, 10, 10},
-                          {3, 17, 9, 12, 15}, {1, 20, 33, 7, 5}, {2, 5, 4, 50, 70},
-                          {1, 33, 66, 8, 4},  {0, 16, 16, 5, 5}, {1, 272, 256, 9, 6},
-                          {1, 320, 68, 38, 38}};
+  const Shape shapes[] = {{1, 1, 1, 3, 3},     {2, 3, 5, 6, 9},     {1, 16, 16, 10, 10}, {3, 17, 9, 12, 15},
+                          {1, 20, 33, 7, 5},   {2, 5, 4, 50, 70},   {1, 33, 66, 8, 4},   {0, 16, 16, 5, 5},
+                          {1, 272, 256, 9, 6}, {1, 320, 68, 38, 38}};
   for (const Shape& shape : shapes) {
     convolution(shape, false);
     convolution(shape, true);
