@@ -37,7 +37,7 @@ FAULTS = [
     ("wgmma", CORE, "(chunk ^ (row & 7))", "chunk"),
     ("mma", MMA, "copies_wait<kMmaStages - 2>();", "copies_wait<kMmaStages - 1>();"),
     ("mma", MMA, "__syncthreads();  // stage k", "// stage k"),
-    ("mma", MMA, "ky = tap / kTaps, kx = tap % kTaps;", "ky = tap % kTaps, kx = tap / kTaps;"),
+    ("mma", MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
     ("mma", MMA, "first_pixel = (warp & 3) * 32", "first_pixel = (warp & 1) * 32"),
     ("mma", MMA, "__syncthreads();  // the results", "// the results"),
     ("weight_gradient", GRAD, "products_wait<0>();", ""),
