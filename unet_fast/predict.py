@@ -149,7 +149,6 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     model.net.to(device)
     jobs = find_jobs(config.input, config.output, config.layout, config.probabilities)
     unfinished = config.output / _UNFINISHED
-    unfinished.mkdir(parents=True, exist_ok=True)
     options = Options(
         instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),
         probability_dtype=config.probability_dtype,
@@ -165,6 +164,7 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
         processes = f", {together.count} processes" if together.count > 1 else ""
         threads = f"{torch.get_num_threads()} threads{processes}"
         print(f"segmenting {len(jobs)} file(s) with {config.model} on {device}, {threads}")
+    unfinished.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter(model, options, unfinished, digest_of(model))
     with evaluating(model.net, many=True):
         if len(jobs) >= together.count:  # files are shared, else the tiles of each file
