@@ -284,10 +284,10 @@ template <class In, int kTaps>
 void warp_all(const ElasticWarpArgs& args, const Threads& threads) {
   constexpr int64_t kRowsPerTask = 8;
   const auto rows = is_small(args) ? warp_rows<In, kTaps, int32_t> : warp_rows<In, kTaps, int64_t>;
-  parallel_for(threads, args.samples * args.out_height, kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row += kRowsPerTask) {
-      rows(args, row, row + kRowsPerTask < end ? row + kRowsPerTask : end);
-    }
+  const int64_t all = args.samples * args.out_height;
+  parallel_tasks(threads, (all + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int64_t) {
+    const int64_t end = (task + 1) * kRowsPerTask;
+    rows(args, task * kRowsPerTask, end < all ? end : all);
   });
 }
 

@@ -108,7 +108,9 @@ template <class In, class Out, int kChannels>
 void write_tiles(const MirrorTilesArgs& args, const Threads& threads) {
   constexpr int64_t kRowsPerTask = 16;
   const RowWriter<In, Out, kChannels> write_row(args);
-  parallel_for(threads, args.tiles * args.tile_height, kRowsPerTask, [&](int64_t begin, int64_t end) {
+  const int64_t rows = args.tiles * args.tile_height;
+  parallel_tasks(threads, (rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int64_t) {
+    const int64_t begin = task * kRowsPerTask, end = begin + kRowsPerTask < rows ? begin + kRowsPerTask : rows;
     for (int64_t row = begin; row < end; ++row) write_row(row / args.tile_height, row % args.tile_height);
     if (write_row.streams) finish_streams();
   });

@@ -247,8 +247,9 @@ void weighted_cross_entropy(const WeightedCrossEntropyArgs& args, const Threads&
   Rows rows = logit_rows(input);
   join_rows(input, rows, rows);
   visit_float_type(input.logits_dtype, [&](auto logit) {
-    parallel_for(threads, chunks, kChunksPerTask, [&](int64_t begin, int64_t end) {
-      for (int64_t chunk = begin; chunk < end; ++chunk) {
+    parallel_tasks(threads, (chunks + kChunksPerTask - 1) / kChunksPerTask, [&](int64_t task, int64_t) {
+      const int64_t begin = task * kChunksPerTask, end = begin + kChunksPerTask;
+      for (int64_t chunk = begin; chunk < end && chunk < chunks; ++chunk) {
         args.partials[chunk] = sum_chunk<decltype(logit)>(input, rows, chunk);
       }
     });
@@ -274,8 +275,9 @@ void weighted_cross_entropy_backward(const WeightedCrossEntropyBackwardArgs& arg
   const auto scale = static_cast<float>(*args.grad * *args.scale);
   visit_float_type(input.logits_dtype, [&](auto logit) {
     using T = decltype(logit);
-    parallel_for(threads, chunks, kChunksPerTask, [&](int64_t begin, int64_t end) {
-      for (int64_t chunk = begin; chunk < end; ++chunk) {
+    parallel_tasks(threads, (chunks + kChunksPerTask - 1) / kChunksPerTask, [&](int64_t task, int64_t) {
+      const int64_t begin = task * kChunksPerTask, end = begin + kChunksPerTask;
+      for (int64_t chunk = begin; chunk < end && chunk < chunks; ++chunk) {
         for_each_block<T>(input, rows, chunk, [&](Block<T>& block, int64_t first) {
           T* grad = static_cast<T*>(args.grad_logits) + grad_rows.offset(first);
           write_gradient(block, scale, grad, grad_rows.stride_k, grad_rows.stride_x);

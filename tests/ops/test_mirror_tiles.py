@@ -6,7 +6,8 @@ import torch
 
 from unet_fast import ops, reference
 
-DTYPES = [torch.uint8, torch.uint16, torch.bfloat16, torch.float32]
+DTYPES = [torch.uint8, torch.uint16, torch.int16, torch.int32, torch.float16, torch.bfloat16, torch.float32]
+DTYPES += [torch.float64, torch.bool]
 
 
 def random_image(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
@@ -28,6 +29,16 @@ def test_equals_reference(device, generator, dtype, size, side):
     tiles = ops.mirror_tiles(image, origins, side)
     assert tiles.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(tiles, reference.mirror_tiles(image, origins, side), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_results(device, generator, channels, dtype):
+    """Beyond 16 MB they are streamed past the caches, row by row: rows begin anywhere in a line."""
+    image = random_image((channels, 700, 801), torch.uint8, generator).to(device)
+    origins = torch.randint(-90, 400, (34 // channels, 2), generator=generator).to(device)
+    tiles = ops.mirror_tiles(image, origins, (571, 573), dtype=dtype)
+    torch.testing.assert_close(tiles, reference.mirror_tiles(image, origins, (571, 573), dtype=dtype), rtol=0, atol=0)
 
 
 def test_equals_numpy_reflect(device, generator):
