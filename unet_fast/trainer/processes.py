@@ -7,6 +7,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, _set_pg_timeout
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from unet_fast.predict import choose_device
@@ -50,12 +52,12 @@ class Processes:
         if not dist.is_initialized():
             backend = "nccl" if chosen.type == "cuda" else "gloo"
             timeout = timedelta(minutes=2)  # to meet: if that fails, torchrun starts all again
-            store, rank, count = next(dist.rendezvous("env://", timeout=timeout))
+            store, rank, count = next(rendezvous("env://", timeout=timeout))
             # torchrun keeps one store over its restarts: without a prefix the addresses of dead processes lie in it.
-            store = dist.PrefixStore("restart " + os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+            store = PrefixStore("restart " + os.environ["TORCHELASTIC_RESTART_COUNT"], store)
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
             # Later the others wait for the first process while it validates.
-            dist.distributed_c10d._set_pg_timeout(timedelta(minutes=30))
+            _set_pg_timeout(timedelta(minutes=30))
         return cls(dist.get_rank(), dist.get_world_size(), chosen)
 
     @property
