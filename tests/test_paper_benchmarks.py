@@ -17,7 +17,10 @@ from unet_fast.predict import predict
 @pytest.mark.parametrize(
     ("script", "rows"), [(systems, 6), (window_size, 3), (weight_map, 4), (elastic, 4), (border, 2)]
 )
-def test_from_data_to_table(script, rows, tmp_path):
+def test_from_data_to_table(script, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "TIMED_SIDE", 64)
+    monkeypatch.setattr(experiment, "TIMED_ROUNDS", 1)
+    monkeypatch.setattr(systems, "_WINDOWS", 32)
     data = write_cells(tmp_path / "data", count=3)
     output = tmp_path / "out"
     script.main([str(data), "--output", str(output), "--size", "tiny", "--steps", "1", "--minutes", "0.001"])

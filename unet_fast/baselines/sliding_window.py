@@ -2,9 +2,9 @@
 
 Each pixel is classified by a small network that sees nothing but a square window around it. Pixel by pixel that repeats
 almost all of its work, for neighbouring windows overlap: "quite slow", says section 1 of the paper. `slide` does so.
-`forward` computes the same scores densely: each layer runs once over the whole image. A pooling keeps every pixel as the
-corner of a 2x2 window, and the layers behind it take every second one of their input, behind the next pooling every
-fourth, and so on (dilation). Fragments (Giusti et al. 2013) are the same sums in another order, and slower in PyTorch.
+`forward` computes the same scores densely: each layer runs once over the whole image. A pooling keeps every pixel,
+as the corner of a 2x2 window; the layers behind it take every second one of their input, behind the next pooling every
+fourth, and so on (dilation). Fragments (Giusti et al. 2013) are the same sums in another order, slower in PyTorch.
 """
 
 from collections.abc import Sequence
