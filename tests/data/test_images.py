@@ -173,7 +173,7 @@ def test_grey_labels_stored_as_colour(tmp_path):
     [
         (np.array([[1 + 2j]]), "a.npy: wanted an image of real numbers, got complex128"),
         (np.array([[1.0, np.nan]]), "a.npy: wanted finite values, got nan or infinity"),
-        (np.zeros((0, 4)), r"a.npy: wanted at least one pixel, got shape \(0, 1, 0, 4\)|cannot be read"),
+        (np.zeros((0, 4)), r"a.npy: wanted at least one pixel, got shape \(1, 1, 0, 4\)"),
         (np.zeros(4), "a.npy: cannot be read as an image: wanted an array of 2, 3 or 4 axes"),
         (np.zeros((3, 4, 5)), "a.npy: wanted one image, got a stack of 3 planes"),
     ],
