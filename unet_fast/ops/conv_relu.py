@@ -102,9 +102,9 @@ def pack_conv_relu(weight: Tensor) -> Tensor | None:
         weight: [O, C, 3, 3], float32 on the CPU, float32 or bfloat16 on CUDA.
 
     Returns:
-        On the CPU the transformed weight, four times the memory of the weight and valid for the instruction set in use;
-        on CUDA a bfloat16 weight in the memory order of tensor cores (channels_last). None where "auto" takes the
-        weight as it is.
+        On the CPU the transformed weight, four times the memory of the weight (six where AMX multiplies it) and valid
+        for the instruction set in use; on CUDA a bfloat16 weight in the memory order of tensor cores (channels_last).
+        None where "auto" takes the weight as it is.
 
     Raises:
         ValueError: the weight has the wrong shape or device.
