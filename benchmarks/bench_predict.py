@@ -45,3 +45,23 @@ def test_predict(compare, quick, base, tile, weights):
             rivals["torch.compile"] = lambda: compiled(image)
             rivals["torch.compile frozen channels_last"] = lambda: compiled_frozen(image_last)
         compare(rivals, group="predict", verify=verify, gflop=direct_gflop(base, tile), rounds=5)
+
+
+@pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 572)])
+def test_predict_bfloat16(compare, quick, base, tile):
+    """Where bfloat16 will do: PyTorch multiplies it, on some CPUs by a matrix unit; ours computes in float32."""
+    if quick:
+        base, tile = base // 4, 188
+    image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    last, image_last, small = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST), image.bfloat16()
+
+    def autocast():
+        with torch.autocast("cpu", torch.bfloat16):
+            return last(image_last)
+
+    def near(ours, other):
+        assert relative_l2(ours, other) <= 0.05
+
+    with torch.inference_mode(), net.packed_weights():
+        rivals = {OURS: lambda: net(small), "autocast bfloat16 channels_last": autocast}
+        compare(rivals, group="predict bfloat16", verify=near, gflop=direct_gflop(base, tile), rounds=5)
