@@ -38,7 +38,7 @@ def wrong_by_distance(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) 
             strip = (distance >= first) & (distance < (end or np.inf))
             wrong[i] += ((one > 0.5) != (mask > 0))[strip].sum()
             count[i] += strip.sum()
-    return (wrong / count).tolist()
+    return [w / c if c else math.nan for w, c in zip(wrong, count, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
