@@ -1,5 +1,6 @@
 """Mirror against zero border (section 2, the overlap-tile strategy): what the network is shown beyond the image."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
