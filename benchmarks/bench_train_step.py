@@ -66,4 +66,10 @@ def test_waiting_for_data(compare, quick, tmp_path, base, tile):
     def same_tile(ours, other):
         assert all(torch.equal(*pair) for pair in zip(ours, other, strict=True))
 
-    compare({OURS: data, "whole step": step}, group="waiting_for_data", verify=same_tile, rounds=5)
+    compare(
+        {OURS: data, "whole step": step},
+        group="waiting_for_data",
+        verify=same_tile,
+        rounds=5,
+        references=("whole step",),
+    )

@@ -111,6 +111,7 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         gbyte: float | None = None,
         rounds: int = 9,
         size: tuple[str, float] | None = None,
+        references: tuple[str, ...] = (),
     ) -> None:
         """Time rivals[OURS] against the others.
 
@@ -122,6 +123,7 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             gbyte: bytes that one call must move at least, 10^9.
             rounds: timed rounds after one warm-up.
             size: what a scaling benchmark varies, and its value: ("side", 512).
+            references: of the rivals, those that do something else: shown to compare with, they count for no ratio.
         """
         ours = rivals[OURS]
         others = {name: call for name, call in rivals.items() if name != OURS}
@@ -147,6 +149,7 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v[1:]) for k, v in times.items()},
             "threads": torch.get_num_threads(),
             "size": size,
+            "references": references,
             "gflops": None if gflop is None else gflop / median,
             "gbytes_per_s": None if gbyte is None else gbyte / median,
             "best_gemm_gflops": request.getfixturevalue("best_gemm") if gflop is not None and on_cpu else None,

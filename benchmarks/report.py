@@ -33,6 +33,7 @@ class Row:
         rate: work of one call per second of ours, 10^9, or None.
         rate_unit: "GFLOP/s" or "GB/s".
         ceiling: the machine's, in the same unit and run, or None.
+        references: names in `values` that are no rivals, but say how long something else takes.
         size: what a scaling benchmark varies and its value, such as ("side", 512), or None.
     """
 
@@ -45,16 +46,18 @@ class Row:
     rate_unit: str = ""
     ceiling: float | None = None
     size: tuple[str, float] | None = None
+    references: tuple[str, ...] = ()
 
     @property
     def others(self) -> dict[str, float]:
-        """The rivals."""
+        """The rivals and the references."""
         return {name: value for name, value in self.values.items() if name != OURS}
 
     @property
     def ratio(self) -> float | None:
         """The best rival's time or memory over ours, None without a rival."""
-        return min(self.others.values()) / self.values[OURS] if self.others else None
+        rivals = [value for name, value in self.others.items() if name not in self.references]
+        return min(rivals) / self.values[OURS] if rivals else None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def row_of(name: str, group: str | None, info: dict[str, Any]) -> Row:
         unit if rate else "",
         ceiling,
         size and tuple(size),
+        tuple(info.get("references", ())),
     )
 
 
