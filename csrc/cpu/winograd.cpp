@@ -79,6 +79,7 @@ struct Problem {
   int64_t u_plane() const { return plane_floats(units * unit_rows() * kMaxLanes); }
   int64_t u_block() const { return kPoints * u_plane(); }
   int64_t u_floats() const { return blocks * u_block(); }
+  const float* u_of(const float* u, int64_t p, int64_t block) const { return u + (block * kPoints + p) * u_plane(); }
   int64_t own_u_floats(const float* packed) const { return packed ? 0 : u_floats(); }
 
   // Which of the two outputs a block belongs to, and the block.
@@ -161,6 +162,16 @@ class Products {
   const float* v_ = nullptr;
 };
 
+// M of blocks [begin, end) at point p, m_floats apart, from V at that point; `after` is the U that will be needed then.
+void multiply_point(const Problem& problem, Products& product, int64_t p, int64_t begin, int64_t end, const float* v,
+                    const float* u, const float* after, int64_t m_floats, float* m) {
+  product.take_v(v);
+  for (int64_t b = begin; b < end; ++b, m += m_floats) {
+    const float* const next_u = b + 1 < end ? problem.u_of(u, p, b + 1) : after;
+    product.multiply(problem.lane_block(b), problem.u_of(u, p, b), next_u, m);
+  }
+}
+
 // ---- wide
 
 // Of a task: a multiple of what either product takes at a time. Split products are so fast that U, which comes from the
@@ -202,17 +213,12 @@ struct Wide {
 // M of blocks [begin, end) for `tiles` tiles, whose V is given.
 void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t tiles, const float* v,
                     const float* u, float* m) {
-  const int64_t products = kPoints * (end - begin);
   Products product(problem, tiles, m + plan.group * plan.m_floats);
-  const auto u_of = [&](int64_t i) {
-    return u + ((begin + i % (end - begin)) * kPoints + i / (end - begin)) * problem.u_plane();
-  };
-  for (int64_t i = 0; i < products; ++i) {
-    const int64_t p = i / (end - begin), b = i % (end - begin);
-    const float* next_u = i + 1 < products ? u_of(i + 1) : u + end % problem.blocks * problem.u_block();
-    if (b == 0) product.take_v(v + p * problem.v_plane(tiles));
-    product.multiply(problem.lane_block(begin + b), u_of(i), next_u,
-                     m + b * plan.m_floats + p * problem.m_plane(tiles));
+  for (int64_t p = 0; p < kPoints; ++p) {
+    const float* const after =
+        p + 1 < kPoints ? problem.u_of(u, p + 1, begin) : problem.u_of(u, 0, end % problem.blocks);
+    multiply_point(problem, product, p, begin, end, v + p * problem.v_plane(tiles), u, after, plan.m_floats,
+                   m + p * problem.m_plane(tiles));
   }
 }
 
@@ -306,19 +312,18 @@ void run_deep(const Problem& problem, const ConvReluArgs& args, const Threads& t
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
     const int64_t tasks = kPoints * plan.groups;
-    const auto u_of = [&](int64_t p, int64_t b) { return u + (b * kPoints + p) * problem.u_plane(); };
-    const auto first_u_of = [&](int64_t task) { return u_of(task / plan.groups, task % plan.groups * plan.group); };
+    const auto first_u_of = [&](int64_t task) {
+      return problem.u_of(u, task / plan.groups, task % plan.groups * plan.group);
+    };
     const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
     const auto multiply = [&](int64_t task, int64_t worker) {
       const int64_t p = task / plan.groups, begin = task % plan.groups * plan.group;
       const int64_t end = smaller(begin + plan.group, problem.blocks);
       Products product(problem, tiles, scratch + worker * plan.scratch_floats);
-      product.take_v(v + p * problem.v_plane(tiles));
-      for (int64_t b = begin; b < end; ++b) {
-        // The other threads take the tasks in between.
-        const float* const next_u = b + 1 < end ? u_of(p, b + 1) : first_u_of(smaller(task + threads.count, tasks - 1));
-        product.multiply(problem.lane_block(b), u_of(p, b), next_u, m + b * plan.m_floats + p * problem.m_plane(tiles));
-      }
+      // The other threads take the tasks in between.
+      multiply_point(problem, product, p, begin, end, v + p * problem.v_plane(tiles), u,
+                     first_u_of(smaller(task + threads.count, tasks - 1)), plan.m_floats,
+                     m + begin * plan.m_floats + p * problem.m_plane(tiles));
     };
     const auto transform_output = [&](int64_t i, int64_t) {
       problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
