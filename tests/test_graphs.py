@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 
+from tests.recording import OperatorRecorder
 from unet_fast.graphs import Graphed, recorder_for
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
@@ -111,6 +112,21 @@ def test_errors_of_the_function_are_raised():
     for _ in range(4):
         with pytest.raises(ValueError, match="x"):
             graphed(torch.ones(1))
+
+
+def test_the_recorder_of_the_tests_is_as_strict_as_cuda():
+    state, calls = torch.zeros(()), []
+
+    def function(x):
+        calls.append(1)
+        return state.add_(1) + x * len(calls)
+
+    graphed = Graphed(function, OperatorRecorder())
+    assert [float(graphed(torch.ones(()))) for _ in range(5)] == [2, 4, 6, 7, 8]  # the count of calls stays 3
+    graphed = Graphed(lambda x: x * float(x), OperatorRecorder())
+    graphed(torch.ones(())), graphed(torch.ones(()))
+    with pytest.warns(UserWarning, match="could not be recorded: operation not permitted when stream is capturing"):
+        assert graphed(torch.full((), 3.0)) == 9
 
 
 @pytest.mark.parametrize("device", [CUDA])
