@@ -194,7 +194,8 @@ class UNet(nn.Module):
         second = self._weights(block.conv2, x)
         if drops:
             x = self._drop(op.conv_relu(x, **second), level, seeds)
-            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
+            skip, pooled = op.crop_and_pool(x, crop)
+            return skip, pooled
         skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
         return skip, pooled
 
