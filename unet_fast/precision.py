@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 Precision = Literal["float32", "tf32", "bf16", "fp16"]
 PrecisionChoice = Literal["auto", "float32", "tf32", "bf16", "fp16"]
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SWITCHES: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
 
 def choose_precision(choice: PrecisionChoice, device: torch.device, backend: str) -> Precision:
@@ -30,21 +31,21 @@ def choose_precision(choice: PrecisionChoice, device: torch.device, backend: str
 
 
 def set_tf32(allowed: bool) -> None:
-    """Tell torch whether its own operators on CUDA may compute float32 in TF32."""
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
+    """Tell torch, and the operators of this package with it, whether CUDA may round the factors of float32 to TF32."""
+    for switch in _SWITCHES:
+        switch.fp32_precision = "tf32" if allowed else "ieee"
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Within this context torch's own operators on CUDA compute float32 in TF32, or do not."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    """Within this context CUDA may round the factors of float32 to TF32, or not; see `set_tf32`."""
+    before = [switch.fp32_precision for switch in _SWITCHES]
     set_tf32(allowed)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        for switch, value in zip(_SWITCHES, before, strict=True):
+            switch.fp32_precision = value
 
 
 def set_deterministic(deterministic: bool) -> None:

@@ -56,6 +56,13 @@ def _left_in_group(group: Path) -> int | None:
     return int(limit) - int(used) if limit.isdigit() else None
 
 
+def is_memory_short(error: BaseException) -> bool:
+    """Whether an error says that memory is short; torch has a type for that on CUDA alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
 def tile_bytes(net: Network, tile: tuple[int, int], dtype: torch.dtype = torch.float32, count: int = 1) -> int:
     """Return how many bytes the network needs at most beside its parameters.
 

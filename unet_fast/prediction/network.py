@@ -13,6 +13,7 @@ from unet_fast.graphs import Graphed, recorder_for
 from unet_fast.networks import Network
 from unet_fast.ops import stitch_tiles
 from unet_fast.precision import DTYPES, Precision, tf32
+from unet_fast.prediction.memory import is_memory_short
 
 Averaged = Literal["none", "mirrors", "all"]
 _Turn = tuple[bool, bool, bool]  # transposed, then mirrored in y, then in x
@@ -64,7 +65,7 @@ class TileNetwork:
                     return self._graphed(tiles)
                 return torch.stack([self._in_parts(tile, self.largest) for tile in tiles])
             except (MemoryError, RuntimeError) as error:
-                if not _is_memory_short(error):
+                if not is_memory_short(error):
                     raise
             # Outside `except`, where the error would hold on to the tensors.
             self._graphed.forget()
@@ -127,21 +128,15 @@ def _mirrored(image: Tensor, mirrored: list[bool]) -> Tensor:
     return image.flip(axes) if axes else image
 
 
-def _is_memory_short(error: Exception) -> bool:
-    """Whether an error says that memory is short; torch has a type for that on CUDA alone."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
-
-
 @contextmanager
 def evaluating(net: Network, many: bool, precision: Precision = "float32") -> Iterator[None]:
     """Within this context the network predicts; afterwards it is as it was. `many`: tiles, so packing weights pays."""
     was_training = net.training
     net.eval()
     packed = net.packed_weights(DTYPES[precision]) if many else nullcontext()
+    is_on_cuda = next(net.parameters()).is_cuda
     try:
-        with torch.inference_mode(), tf32(precision == "tf32"), packed:
+        with torch.inference_mode(), tf32(precision == "tf32") if is_on_cuda else nullcontext(), packed:
             yield
     finally:
         net.train(was_training)

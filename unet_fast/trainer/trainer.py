@@ -52,7 +52,8 @@ class Trainer:
         self.config, self.out = config, out
         self.processes = Processes.join(config.device)
         precision = choose_precision(config.precision, self.processes.device, config.backend)
-        set_tf32(precision == "tf32")
+        if self.processes.device.type == "cuda":
+            set_tf32(precision == "tf32")
         set_deterministic(config.deterministic)
         torch.manual_seed(config.seed)
         self.net = make_network(config, images.channels, images.class_count)
