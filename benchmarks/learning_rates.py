@@ -1,0 +1,112 @@
+"""Which learning rates work, and what reaches a score soonest: recipes x rates x seeds, after the same number of tiles.
+
+    python -m benchmarks.learning_rates --output FOLDER [--tiles 200] [--seeds 3] [--base 8]
+
+Thin networks on the set of drawn cells, scored on the images held back. The presets of unet_fast.config follow from it.
+"""
+
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from benchmarks.paper.experiment import Table
+from unet_fast.config import PRESETS, TrainConfig
+from unet_fast.data import synthetic_cells
+from unet_fast.train import describe_machine
+from unet_fast.trainer import Trainer
+
+_PAPER = {name: value for name, value in PRESETS["paper"].items() if name not in {"base", "tile"}}
+_COSINE = {"optimizer": "adam", "schedule": "cosine"}
+# Recipe -> its settings, and the learning rates that are tried.
+RECIPES: dict[str, tuple[dict[str, Any], Sequence[float]]] = {
+    "SGD 0.99, constant (paper)": (_PAPER, (3e-4, 1e-3, 3e-3, 1e-2)),
+    "Adam, cosine": (_COSINE, (1e-3, 2e-3, 5e-3)),
+    "Adam, cosine, warmup 20": (_COSINE | {"warmup": 20}, (5e-3,)),
+    "Adam, cosine, average 0.95": (_COSINE | {"ema": 0.95}, (2e-3,)),
+    "Adam, cosine, 4 tiles a step": (_COSINE | {"batch_size": 4}, (5e-3,)),
+}
+COLUMNS = {
+    "recipe": ("recipe", ""),
+    "rate": ("learning rate", ".0e"),
+    "seg": ("SEG, mean", ".3f"),
+    "least": ("least", ".3f"),
+    "most": ("most", ".3f"),
+    "pixel_error": ("wrong pixels, mean", ".3f"),
+    "failed": ("failed", "d"),
+    "seeds": ("seeds", "d"),
+}
+
+
+def scores(settings: dict[str, Any], tiles: int, folder: Path) -> dict[str, float] | None:
+    """Train once; return the scores on the images held back, None where the loss did not stay finite."""
+    batch = settings.get("batch_size", 1)
+    config = TrainConfig(**settings, steps=max(1, tiles // batch), validate_every=1 << 30)
+    trainer = Trainer(config, synthetic_cells(), folder)
+    trainer.validator.score = _once(trainer.validator.score, trainer)  # type: ignore[method-assign]
+    try:
+        trainer.fit()
+    except FloatingPointError:
+        return None
+    return trainer.state.rows[-1]
+
+
+def _once(score: Any, trainer: Trainer) -> Any:
+    """Leave out the scores before training, which are of no use here."""
+    return lambda preview: score(preview) if trainer.state.step or trainer.state.epoch else {}
+
+
+def draw(figure: Figure, rows: list[dict[str, Any]]) -> None:
+    """Draw SEG over the learning rate, the range over the seeds as a bar."""
+    axes = figure.subplots()
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
+        own = [row for row in rows if row["recipe"] == recipe]
+        spread = [[row["seg"] - row["least"] for row in own], [row["most"] - row["seg"] for row in own]]
+        rates, means = [row["rate"] for row in own], [row["seg"] for row in own]
+        axes.errorbar(rates, means, spread, marker="o", capsize=3, linewidth=1, label=recipe)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("SEG on images held back")
+    axes.legend(fontsize=7)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for table.md, table.csv and figure.png")
+    parser.add_argument("--tiles", type=int, default=200, help="that each training sees")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--base", type=int, default=8)
+    parser.add_argument("--tile", type=int, default=316)
+    options = parser.parse_args(arguments)
+    machine = ", ".join(f"{name} {value}" for name, value in describe_machine().items())
+    table = Table(
+        f"Learning rates: SEG after {options.tiles} tiles of {options.tile} pixels, U-Net of base {options.base}",
+        COLUMNS,
+        notes=[
+            "Drawn cells, 20 % held back. A training whose loss did not stay finite has failed and counts as SEG 0.",
+            f"Command: `python -m benchmarks.learning_rates {' '.join(sys.argv[1:])}`",
+            f"Machine: {machine}.",
+        ],
+    )
+    for recipe, (settings, rates) in RECIPES.items():
+        for rate in rates:
+            found = []
+            for seed in range(options.seeds):
+                fixed = {"base": options.base, "tile": options.tile, "seed": seed, "lr": rate}
+                with tempfile.TemporaryDirectory() as folder:
+                    found.append(scores(settings | fixed, options.tiles, Path(folder)))
+            seg = [row["seg"] if row else 0.0 for row in found]
+            wrong = [row["pixel_error"] if row else 1.0 for row in found]
+            row = {"recipe": recipe, "rate": rate, "seg": mean(seg), "least": min(seg), "most": max(seg)}
+            table.add(row | {"pixel_error": mean(wrong), "failed": found.count(None), "seeds": len(found)})
+            table.write(options.output, draw)
+
+
+if __name__ == "__main__":
+    main()
