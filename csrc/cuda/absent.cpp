@@ -21,6 +21,8 @@ constexpr const char* kAbsent =
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_cuda(const ConvReluArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_cuda_refuses(const ConvReluArgs&, int) { return nullptr; }
+ConvAlgorithm conv_relu_cuda_algorithm(const ConvReluArgs&, int) { return ConvAlgorithm::automatic; }
+int64_t conv_relu_cuda_workspace(const ConvReluArgs&) { return 0; }
 bool conv_relu_cuda_fuses(const ConvReluArgs&, int) { return false; }
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs&, int) { return nullptr; }

@@ -10,10 +10,14 @@ namespace unet_fast {
 const char* conv_relu_direct(const ConvReluArgs& args, const Stream& stream);
 const char* conv_relu_mma(const ConvReluArgs& args, const Stream& stream);
 const char* conv_relu_wgmma(const ConvReluArgs& args, const Stream& stream);
+int64_t conv_relu_mma_workspace(const ConvReluArgs& args);    // floats
+int64_t conv_relu_wgmma_workspace(const ConvReluArgs& args);  // floats
 
 const char* conv_relu_weight_grad_direct(const ConvReluWeightGradArgs& args, const Stream& stream);
+const char* conv_relu_weight_grad_mma(const ConvReluWeightGradArgs& args, const Stream& stream);
 const char* conv_relu_weight_grad_wgmma(const ConvReluWeightGradArgs& args, const Stream& stream);
 int64_t conv_relu_weight_grad_direct_workspace(const ConvReluWeightGradArgs& args);  // floats
+int64_t conv_relu_weight_grad_mma_workspace(const ConvReluWeightGradArgs& args);     // floats
 int64_t conv_relu_weight_grad_wgmma_workspace(const ConvReluWeightGradArgs& args);   // floats
 
 }  // namespace unet_fast
