@@ -42,6 +42,9 @@ struct ConvReluArgs {
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
   float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
   ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd_path.cpp and cuda/conv_relu_paths.cu
+  // CPU: of the size and dtype of y, dense, or null: y is stored as 0 where mask <= 0 (y is the gradient of a ReLU's
+  // result, and is to be that of its input). Not with crop or pooled.
+  const void* mask = nullptr;
 
   // The rest only where conv_relu_fuses(args), on CUDA conv_relu_cuda_fuses: what would else be operators of their own.
   SkipWindow skip = {};           // its channels follow those of x under the weight, whose c runs over both
