@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from benchmarks.conftest import OURS
 from benchmarks.instances import cells
-from benchmarks.networks import network, training_batch, training_step, twin
+from benchmarks.networks import in_layout, network, training_batch, training_step, twin
 from tests.norms import relative_l2
 from unet_fast import ops, reference
 from unet_fast.augment import identity_warp
@@ -130,25 +130,47 @@ def test_forward_batch(compare, within, batch):
         )
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4, 8, 16])
-def test_train_step_threads(compare, quick, threads):
+@pytest.fixture(params=[1, 2, 4, 8, 16])
+def threads(request):
+    """A number of threads, set for the test."""
     before, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
-    if threads > cores:
-        pytest.skip(f"{threads} threads: this process may use {cores} cores")
-    net, batch = network(4 if quick else 16), training_batch(188 if quick else 316)
+    if request.param > cores:
+        pytest.skip(f"{request.param} threads: this process may use {cores} cores")
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
+def test_forward_threads(compare, quick, threads, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    plain, image_last = twin(net, torch.channels_last), in_layout(image, torch.channels_last)
+    with torch.inference_mode(), net.packed_weights():
+        compare(
+            {OURS: lambda: net(image), "eager channels_last": lambda: plain(image_last)},
+            group=f"scaling forward base-{base} threads",
+            verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
+            rounds=5,
+            size=("threads", threads),
+        )
+
+
+@pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
+def test_train_step_threads(compare, quick, threads, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    net, batch = network(base), training_batch(tile)
     plain = twin(net, torch.channels_last)
 
     def verify(ours, other):
         assert all(relative_l2(a, b) < 1e-2 for a, b in zip(ours, other, strict=True))
 
-    torch.set_num_threads(threads)
-    try:
-        compare(
-            {OURS: training_step(net, batch), "eager channels_last": training_step(plain, batch)},
-            group="scaling train_step threads",
-            verify=verify,
-            rounds=5,
-            size=("threads", threads),
-        )
-    finally:
-        torch.set_num_threads(before)
+    compare(
+        {OURS: training_step(net, batch), "eager channels_last": training_step(plain, batch)},
+        group=f"scaling train_step base-{base} threads",
+        verify=verify,
+        rounds=3,
+        size=("threads", threads),
+    )

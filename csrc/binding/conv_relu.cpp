@@ -168,9 +168,10 @@ void pack(const Tensor& weight, const Tensor& packed) {
 }
 
 // `gate` is the operator's result where it had a ReLU. With grad_skip, grad_x and it are the gradients of x and skip.
+// `x` masks grad_x: it is the result of a ReLU.
 void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& weight,
-                         const std::string& algorithm, const Tensor& grad_x, const std::optional<Tensor>& grad_skip,
-                         const py::function& allocate, uintptr_t stream) {
+                         const std::string& algorithm, const std::optional<Tensor>& x, const Tensor& grad_x,
+                         const std::optional<Tensor>& grad_skip, const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
   check.float_dtype(grad, "grad");
@@ -178,6 +179,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
   if (gate) check.images(*gate, "y", {grad.size[0], out_channels, height, width}, grad, "grad");
   check.channels_last(grad_x, "x");
   check.images(grad_x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
+  if (x) check.images(*x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
   if (grad_skip) {
     check.images(*grad_skip, "skip", {grad.size[0], grad_skip->size[1], height + 2, width + 2}, grad, "grad");
   }
@@ -208,6 +210,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .y = grad_x.data,
       .workspace = nullptr,
       .algorithm = algorithm_of(check, algorithm, grad),
+      .mask = x ? x->data : nullptr,
       .y_rest = grad_skip ? grad_skip->data : nullptr,
       .y_channels = grad_x.size[1],
   };
@@ -229,8 +232,8 @@ void bind_conv_relu(py::module_& module) {
   module.def("conv_relu_packed", &packed, py::arg("weight"));
   module.def("conv_relu_pack", &pack, py::arg("weight"), py::arg("packed"));
   module.def("conv_relu_data_grad", &conv_relu_data_grad, py::arg("grad"), py::arg("y").none(true), py::arg("weight"),
-             py::arg("algorithm"), py::arg("grad_x"), py::arg("grad_skip").none(true), py::arg("allocate"),
-             py::arg("stream"));
+             py::arg("algorithm"), py::arg("x").none(true), py::arg("grad_x"), py::arg("grad_skip").none(true),
+             py::arg("allocate"), py::arg("stream"));
 }
 
 }  // namespace unet_fast

@@ -18,6 +18,8 @@ def conv_relu(
     relu: bool = True,
     algorithm: str = "auto",
     packed: Tensor | None = None,
+    masks_gradient: bool = False,
+    gradient_is_masked: bool = False,
 ) -> Tensor:
     """Convolve with a 3x3 kernel without padding, add the bias and take the positive part.
 
@@ -44,6 +46,10 @@ def conv_relu(
             chosen for it where torch lets products do so (`torch.set_float32_matmul_precision("high")`). Holds for the
             gradients, too; of float32 the weight's by "mma" is "direct".
         packed: what `pack_conv_relu(weight)` returned, or None (default).
+        masks_gradient: whether x is the result of a ReLU, and its gradient wanted as that of the ReLU's input, 0 where
+            x <= 0; default False. The gradient is masked while it is stored.
+        gradient_is_masked: promises that nothing reads the result but operators that mask its gradient, which is then
+            taken as it is; default False: 0 where the result is 0. To mask twice changes nothing but the time.
 
     Returns:
         [N, O, H - 2, W - 2], dtype of x, in channels_last memory.
@@ -53,7 +59,8 @@ def conv_relu(
         TypeError: an argument has the wrong dtype.
     """
     if _wants_gradient(x, skip, weight, bias):
-        return _ConvRelu.apply(x, weight, bias, relu, algorithm, skip)  # type: ignore[no-any-return,no-untyped-call]
+        options = (relu, algorithm, masks_gradient, gradient_is_masked)
+        return _ConvRelu.apply(x, weight, bias, skip, *options)  # type: ignore[no-any-return,no-untyped-call]
     return torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip, packed)  # type: ignore[no-any-return]
 
 
@@ -66,6 +73,7 @@ def conv_relu_pool(
     algorithm: str = "auto",
     packed: Tensor | None = None,
     first: tuple[Tensor, Tensor] | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Convolve as `conv_relu` does, and take both ways on: the skip, cropped, and the maximum of every 2x2 pixels.
 
@@ -82,6 +90,7 @@ def conv_relu_pool(
         first: weight and bias of a `conv_relu` before this one, or None (default): x is then the input of that one.
             Without gradients on the CPU, the result for an image of 1 to 4 channels is made on the way, part by part,
             and never stored; elsewhere it is computed first.
+        masks_gradient: as for `conv_relu`.
 
     Returns:
         The skip [N, O, H - 2 - 2 crop, W - 2 - 2 crop], a window of channels_last memory, and the pooled
@@ -92,8 +101,11 @@ def conv_relu_pool(
         TypeError: an argument has the wrong dtype.
     """
     if _wants_gradient(x, None, weight, bias, *(first or ())):
-        x = x if first is None else conv_relu(x, *first, algorithm=algorithm)
-        return _ConvReluPool.apply(x, weight, bias, crop, algorithm)  # type: ignore[no-any-return,no-untyped-call]
+        if first is not None:
+            x = conv_relu(x, *first, algorithm=algorithm, masks_gradient=masks_gradient, gradient_is_masked=True)
+            masks_gradient = True
+        options = (crop, algorithm, masks_gradient)
+        return _ConvReluPool.apply(x, weight, bias, *options)  # type: ignore[no-any-return,no-untyped-call]
     arguments = (x, weight, bias, crop, algorithm, packed, *(first or ()))
     return torch.ops.unet_fast.conv_relu_pool(*arguments)  # type: ignore[no-any-return]
 
@@ -153,29 +165,39 @@ def _wants_gradient(*tensors: Tensor | None) -> bool:
 class _ConvRelu(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str, skip: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        skip: Tensor | None,
+        relu: bool,
+        algorithm: str,
+        masks_gradient: bool,
+        gradient_is_masked: bool,
     ) -> Tensor:
         y: Tensor = torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip)
-        ctx.algorithm = algorithm
-        ctx.save_for_backward(x, weight, y if relu else None, skip)
+        ctx.algorithm, ctx.masks_gradient = algorithm, masks_gradient
+        ctx.save_for_backward(x, weight, y if relu and not gradient_is_masked else None, skip)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, y, skip = ctx.saved_tensors
-        *wanted, _, _, needs_skip = ctx.needs_input_grad
-        needs = [wanted[0] or needs_skip, *wanted[1:]]
-        *grads, grad_skip = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, ctx.algorithm, skip)
-        grads = [grad if need else None for grad, need in zip(grads, wanted, strict=True)]
-        return *grads, None, None, grad_skip if needs_skip else None
+        wanted = ctx.needs_input_grad[:4]
+        needs = [wanted[0] or wanted[3], *wanted[1:3]]
+        options = (ctx.algorithm, skip, ctx.masks_gradient)
+        grads = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, *options)
+        return *(grad if need else None for grad, need in zip(grads, wanted, strict=True)), None, None, None, None
 
 
 class _ConvReluPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str, masks_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
         y, pooled = torch.ops.unet_fast.conv_relu_pool(x, weight, bias, 0, algorithm)
-        ctx.algorithm = algorithm
+        ctx.algorithm, ctx.masks_gradient = algorithm, masks_gradient
         ctx.save_for_backward(x, weight, y)
         return _cropped(y, crop), pooled
 
@@ -185,8 +207,9 @@ class _ConvReluPool(torch.autograd.Function):
         x, weight, y = ctx.saved_tensors
         needs = list(ctx.needs_input_grad[:3])
         grad = torch.ops.unet_fast.max_pool_backward(grad_pooled, y, grad_skip, True)
-        *grads, _ = torch.ops.unet_fast.conv_relu_backward(grad, None, x, weight, needs, ctx.algorithm)
-        return *(grad if need else None for grad, need in zip(grads, needs, strict=True)), None, None
+        options = (ctx.algorithm, None, ctx.masks_gradient)
+        *grads, _ = torch.ops.unet_fast.conv_relu_backward(grad, None, x, weight, needs, *options)
+        return *(grad if need else None for grad, need in zip(grads, needs, strict=True)), None, None, None
 
 
 def _cropped(y: Tensor, crop: int) -> Tensor:
@@ -330,6 +353,7 @@ def _empty_backward(
     needs: list[bool],
     algorithm: str = "auto",
     skip: Tensor | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     needs_weight = needs[1] or needs[2]  # the two are computed together
     return (
@@ -348,6 +372,7 @@ def _conv_relu_backward(
     needs: list[bool],
     algorithm: str = "auto",
     skip: Tensor | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, skip = _channels_last(x), _dense_pixels(skip)
     algorithm = _resolved(algorithm, x, skip, weight)
@@ -357,6 +382,8 @@ def _conv_relu_backward(
         if not needs[0]:
             return grad_both, grad_weight, grad_bias, nothing
         grad_x, grad_skip = (_channels_last(part) for part in grad_both.split([x.shape[1], skip.shape[1]], dim=1))
+        if masks_gradient:
+            grad_x = torch.ops.aten.threshold_backward(grad_x, x, 0)
         return grad_x, grad_weight, grad_bias, grad_skip
     results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
     grad_x, grad_weight, grad_bias, grad_skip = results
@@ -367,16 +394,18 @@ def _conv_relu_backward(
     if needs[0]:
         rest = None if skip is None else grad_skip
         turned = _cuda_weight(x, skip, weight, algorithm, transposed=True) if x.is_cuda else weight
-        _C.conv_relu_data_grad(grad, y, turned, algorithm, grad_x, rest, scratch(x), stream(x))
+        mask = x if masks_gradient else None
+        _C.conv_relu_data_grad(grad, y, turned, algorithm, mask, grad_x, rest, scratch(x), stream(x))
     if needs[1] or needs[2]:
         _C.conv_relu_weight_grad(grad, y, x, skip, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
     return results
 
 
-# y is the result where it had a ReLU, else None. What is not needed comes back empty; needs[0] speaks of x and skip.
+# y is the result where it had a ReLU and grad has not gone through it, else None. What is not needed comes back empty;
+# needs[0] speaks of x and skip.
 register(
     "conv_relu_backward(Tensor grad, Tensor? y, Tensor x, Tensor weight, bool[3] needs, str algorithm='auto',"
-    " Tensor? skip=None) -> (Tensor, Tensor, Tensor, Tensor)",
+    " Tensor? skip=None, bool masks_gradient=False) -> (Tensor, Tensor, Tensor, Tensor)",
     _conv_relu_backward,
     _empty_backward,
 )
