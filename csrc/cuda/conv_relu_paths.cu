@@ -96,6 +96,8 @@ constexpr Path<ConvReluArgs> kPaths[] = {
      run_wgmma},
     {ConvAlgorithm::mma,
      [](const ConvReluArgs& args, int device) { return tensor_cores_refuse(layer_of(args, device)); }, conv_relu_mma},
+    {ConvAlgorithm::direct, [](const ConvReluArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_few_channels},
     {ConvAlgorithm::direct,
      [](const ConvReluArgs& args, int) -> const char* {
        const bool is_fused = args.skip.data || args.crop || args.pooled || args.y_rest;
@@ -107,6 +109,8 @@ constexpr Path<ConvReluArgs> kPaths[] = {
 constexpr Path<ConvReluWeightGradArgs> kWeightGradPaths[] = {
     {ConvAlgorithm::wgmma,
      [](const ConvReluWeightGradArgs& args, int device) { return wgmma_refuses(layer_of(args, device)); }, run_wgmma},
+    {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_weight_grad_few_channels},
     {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs&, int) -> const char* { return nullptr; },
      conv_relu_weight_grad_direct},
 };
@@ -169,7 +173,11 @@ const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs& arg
 
 // Enough for each path.
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args) {
-  const int64_t direct = conv_relu_weight_grad_direct_workspace(args);
+  int64_t direct = conv_relu_weight_grad_direct_workspace(args);
+  if (!few_channels_refuses(args)) {
+    const int64_t few_channels = conv_relu_weight_grad_few_channels_workspace(args);
+    direct = direct > few_channels ? direct : few_channels;
+  }
   if constexpr (!kHasWgmma) return direct;
   const int64_t wgmma = conv_relu_weight_grad_wgmma_workspace(args);
   return direct > wgmma ? direct : wgmma;
