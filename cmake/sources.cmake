@@ -39,6 +39,7 @@ set(UNET_FAST_CUDA_KERNELS
   csrc/cuda/conv_relu_mma.cu
   csrc/cuda/conv_relu_paths.cu
   csrc/cuda/few_channels.cu
+  csrc/cuda/head_few_classes.cu
   csrc/cuda/up_conv_mma.cu
 )
 # Kernels of instructions that only sm_90a has.

@@ -76,12 +76,10 @@ def _empty_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) 
 
 def _head_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
     grad_x, grad_weight, grad_bias = _empty_backward(grad, x, weight, needs)
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    if needs[0]:
-        _C.head_data_grad(grad, weight.contiguous(), grad_x, scratch(x), stream(x))
-    if needs[1] or needs[2]:
-        x = x.contiguous(memory_format=torch.channels_last)
-        _C.head_weight_grad(grad, x, grad_weight, grad_bias, scratch(x), stream(x))
+    grad, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (grad, x))
+    wanted_x = grad_x if needs[0] else None
+    wanted_weight = (grad_weight, grad_bias) if needs[1] or needs[2] else None
+    _C.head_backward(grad, x, weight.contiguous(), wanted_x, wanted_weight, scratch(x), stream(x))
     return grad_x, grad_weight, grad_bias
 
 
