@@ -1,4 +1,4 @@
-"""The tensor-core kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
+"""The network's kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
 
 ptxas says each of these in a warning, which is an error here. Skipped where there is no nvcc.
 """
@@ -16,6 +16,12 @@ ARCHITECTURES = re.findall(r"(\d+a?)(?:-real)?\b", re.search(r"set\(CMAKE_CUDA_A
 SOURCES = {
     "conv_relu_mma": ARCHITECTURES,
     "up_conv_mma": ARCHITECTURES,
+    "few_channels": ARCHITECTURES,
+    "head_few_classes": ARCHITECTURES,
+    "max_pool": ARCHITECTURES,
+    "mirror_tiles": ARCHITECTURES,
+    "target_classes": ARCHITECTURES,
+    "weighted_cross_entropy": ARCHITECTURES,
     "conv_relu_wgmma": ["90a"],
     "conv_relu_weight_grad_wgmma": ["90a"],
 }
