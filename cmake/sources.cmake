@@ -40,6 +40,8 @@ set(UNET_FAST_CUDA_KERNELS
   csrc/cuda/conv_relu_paths.cu
   csrc/cuda/conv_relu_weight_grad_mma.cu
   csrc/cuda/conv_splits.cu
+  csrc/cuda/few_channels.cu
+  csrc/cuda/head_few_classes.cu
   csrc/cuda/up_conv_mma.cu
   csrc/cuda/up_conv_weight_grad_mma.cu
 )

@@ -1,4 +1,4 @@
-"""The tensor-core kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
+"""The network's kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
 
 ptxas says each of these in a warning, which is an error here. Skipped where there is no nvcc.
 """
@@ -19,6 +19,12 @@ SOURCES = {
     "conv_splits": ARCHITECTURES,
     "up_conv_mma": ARCHITECTURES,
     "up_conv_weight_grad_mma": ARCHITECTURES,
+    "few_channels": ARCHITECTURES,
+    "head_few_classes": ARCHITECTURES,
+    "max_pool": ARCHITECTURES,
+    "mirror_tiles": ARCHITECTURES,
+    "target_classes": ARCHITECTURES,
+    "weighted_cross_entropy": ARCHITECTURES,
     "conv_relu_wgmma": ["90a"],
     "conv_relu_weight_grad_wgmma": ["90a"],
 }

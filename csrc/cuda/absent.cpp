@@ -36,8 +36,8 @@ int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs&) { return
 const char* max_pool_cuda(const MaxPoolArgs&, const Stream&) { return kAbsent; }
 const char* max_pool_backward_cuda(const MaxPoolBackwardArgs&, const Stream&) { return kAbsent; }
 const char* head_cuda(const HeadArgs&, const Stream&) { return kAbsent; }
-const char* head_weight_grad_cuda(const HeadWeightGradArgs&, const Stream&) { return kAbsent; }
-int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs&) { return 0; }
+const char* head_backward_cuda(const HeadBackwardArgs&, const Stream&) { return kAbsent; }
+int64_t head_backward_cuda_workspace(const HeadBackwardArgs&) { return 0; }
 const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
 const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
 const char* target_classes_cuda(const TargetClassesArgs&, const Stream&) { return kAbsent; }

@@ -109,6 +109,8 @@ const char* run_wgmma(const ConvReluWeightGradArgs& args, const Stream& stream) 
 constexpr Path<ConvReluArgs> kPaths[] = {
     {ConvAlgorithm::wgmma, refuses_layer<ConvReluArgs, wgmma_refuses>, run_wgmma},
     {ConvAlgorithm::mma, refuses_layer<ConvReluArgs, mma_refuses>, conv_relu_mma},
+    {ConvAlgorithm::direct, [](const ConvReluArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_few_channels},
     {ConvAlgorithm::direct,
      [](const ConvReluArgs& args, int) -> const char* {
        const bool is_fused = args.skip.data || args.crop || args.pooled || args.y_rest;
@@ -120,6 +122,8 @@ constexpr Path<ConvReluArgs> kPaths[] = {
 constexpr Path<ConvReluWeightGradArgs> kWeightGradPaths[] = {
     {ConvAlgorithm::wgmma, refuses_layer<ConvReluWeightGradArgs, wgmma_refuses>, run_wgmma},
     {ConvAlgorithm::mma, refuses_layer<ConvReluWeightGradArgs, half_refuses>, conv_relu_weight_grad_mma},
+    {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_weight_grad_few_channels},
     {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs&, int) -> const char* { return nullptr; },
      conv_relu_weight_grad_direct},
 };
@@ -193,8 +197,8 @@ const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs& arg
 }
 
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args) {
-  const int64_t floats =
-      std::max(conv_relu_weight_grad_direct_workspace(args), conv_relu_weight_grad_mma_workspace(args));
+  int64_t floats = std::max(conv_relu_weight_grad_direct_workspace(args), conv_relu_weight_grad_mma_workspace(args));
+  if (!few_channels_refuses(args)) floats = std::max(floats, conv_relu_weight_grad_few_channels_workspace(args));
   if constexpr (kHasWgmma) return std::max(floats, conv_relu_weight_grad_wgmma_workspace(args));
   return floats;
 }

@@ -73,10 +73,11 @@ void equals_plain_loop(const Shape& shape, bool gated) {
 int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
-  // Around blocks of 4, 8, 16 and 32 channels and segments of up to 128 pixels; the last shape is several chunks.
-  const Shape shapes[] = {{1, 1, 1, 3, 3},   {2, 1, 17, 4, 9},  {1, 2, 3, 5, 140},  {1, 8, 8, 4, 17},
-                          {1, 16, 16, 3, 8}, {3, 5, 33, 4, 15}, {1, 20, 24, 3, 31}, {0, 4, 4, 5, 5},
-                          {1, 22, 5, 5, 7},  {2, 1, 40, 9, 70}, {1, 3, 24, 5, 67},  {2, 2, 3, 47, 100}};
+  // Around blocks of 4, 8, 16, 32 and 64 channels and segments of 32 and of up to 128 pixels; 2 x 47 x 100 is several
+  // chunks.
+  const Shape shapes[] = {{1, 1, 1, 3, 3},   {2, 1, 17, 4, 9},   {1, 2, 3, 5, 140}, {1, 8, 8, 4, 17}, {1, 16, 16, 3, 8},
+                          {3, 5, 33, 4, 15}, {1, 20, 24, 3, 31}, {0, 4, 4, 5, 5},   {1, 22, 5, 5, 7}, {2, 1, 40, 9, 70},
+                          {1, 3, 24, 5, 67}, {2, 2, 3, 47, 100}, {2, 1, 72, 6, 37}, {1, 4, 16, 9, 35}};
   for (const Shape& shape : shapes) {
     for (const bool gated : {false, true}) {
       equals_plain_loop<float>(shape, gated);
