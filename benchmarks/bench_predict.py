@@ -9,13 +9,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from benchmarks import rivals
+from benchmarks.agreement import near
 from benchmarks.conftest import OURS
 from benchmarks.networks import CHANNELS_LAST, NCHW, direct_gflop, in_layout, network, twin
-from tests.norms import relative_l2
-
-
-def verify(ours, other):
-    assert relative_l2(ours, other) <= 1e-5
 
 
 def frozen(net, image):
@@ -33,18 +30,27 @@ def test_predict(compare, quick, base, tile, weights):
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
     eager, last, image_last = twin(net, NCHW), twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
+    lower = rivals.autocast(last)
     with torch.inference_mode(), net.packed_weights() if weights == "packed" else nullcontext():
-        rivals = {
+        calls = {
             OURS: lambda: net(image),
             "eager NCHW": lambda: eager(image),
             "eager channels_last": lambda: last(image_last),
+            rivals.AUTOCAST: lambda: lower(image_last),
         }
         if not quick:
-            torch._dynamo.reset()
-            compiled, compiled_frozen = torch.compile(eager), frozen(last, image_last)
-            rivals["torch.compile"] = lambda: compiled(image)
-            rivals["torch.compile frozen channels_last"] = lambda: compiled_frozen(image_last)
-        compare(rivals, group="predict", verify=verify, gflop=direct_gflop(base, tile), rounds=5)
+            compiled, compiled_frozen = rivals.compiled(eager), frozen(last, image_last)
+            calls["torch.compile"] = lambda: compiled(image)
+            calls["torch.compile frozen channels_last"] = lambda: compiled_frozen(image_last)
+        compare(
+            calls,
+            group="predict",
+            agreement=near(1e-5),
+            exceptions={rivals.AUTOCAST: near(0.05)},
+            references=(rivals.AUTOCAST,),
+            gflop=direct_gflop(base, tile),
+            rounds=5,
+        )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 572)])
@@ -55,13 +61,7 @@ def test_predict_bfloat16(compare, quick, base, tile):
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
     last, image_last, small = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST), image.bfloat16()
 
-    def autocast():
-        with torch.autocast("cpu", torch.bfloat16):
-            return last(image_last)
-
-    def near(ours, other):
-        assert relative_l2(ours, other) <= 0.05
-
+    lower = rivals.autocast(last)
     with torch.inference_mode(), net.packed_weights():
-        rivals = {OURS: lambda: net(small), "autocast bfloat16 channels_last": autocast}
-        compare(rivals, group="predict bfloat16", verify=near, gflop=direct_gflop(base, tile), rounds=5)
+        calls = {OURS: lambda: net(small), rivals.AUTOCAST: lambda: lower(image_last)}
+        compare(calls, group="predict bfloat16", agreement=near(0.05), gflop=direct_gflop(base, tile), rounds=5)
