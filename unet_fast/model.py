@@ -188,21 +188,21 @@ class UNet(nn.Module):
         op, block, crop = self._op, self._blocks()[0][level], geometry.border(self.depth - 1 - level)
         drops = self.training and self.dropout > 0 and level == self.depth - 1
         if level > 0 or drops:
-            x, first = op.conv_relu(x, **self._weights(block.conv1, x)), None
+            x, first = op.conv_relu(x, **self._weights(block.conv1, x), gradient_is_masked=True), None
         else:
             first = block.conv1.in_dtype_of(x)
         second = self._weights(block.conv2, x)
         if drops:
-            x = self._drop(op.conv_relu(x, **second), level, seeds)
+            x = self._drop(op.conv_relu(x, **second, masks_gradient=True), level, seeds)
             skip, pooled = op.crop_and_pool(x, crop)
             return skip, pooled
-        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first)
+        skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first, masks_gradient=first is None)
         return skip, pooled
 
     def _bottom(self, x: Tensor, seeds: Seeds) -> Tensor:
         block = self._blocks()[0][-1]
-        x = self._op.conv_relu(x, **self._weights(block.conv1, x))
-        x = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x), gradient_is_masked=True)
+        x = self._op.conv_relu(x, **self._weights(block.conv2, x), masks_gradient=True)
         return self._drop(x, self.depth, seeds)
 
     def _expand(self, x: Tensor, skip: Tensor, step: int) -> Tensor:
@@ -211,8 +211,8 @@ class UNet(nn.Module):
         x = self._op.up_conv(x, *up.in_dtype_of(x))
         if self.variant == "release2015":
             x = F.relu(x)
-        x = self._op.conv_relu(x, **self._weights(block.conv1, x), skip=skip)
-        result: Tensor = self._op.conv_relu(x, **self._weights(block.conv2, x))
+        x = self._op.conv_relu(x, **self._weights(block.conv1, x), skip=skip, gradient_is_masked=True)
+        result: Tensor = self._op.conv_relu(x, **self._weights(block.conv2, x), masks_gradient=True)
         return result
 
     def _drop(self, x: Tensor, level: int, seeds: Seeds) -> Tensor:

@@ -16,7 +16,8 @@ def max_pool(x: Tensor) -> Tensor:
     is found again by comparison.
 
     Args:
-        x: [N, C, H, W] with even H and W, float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W] with even H and W, float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest
+            (no copy).
 
     Returns:
         [N, C, H / 2, W / 2], dtype of x, in channels_last memory.
