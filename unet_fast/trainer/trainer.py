@@ -51,7 +51,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, images: LabelledImages, out: Path) -> None:
         self.config, self.out = config, out
         self.processes = Processes.join(config.device)
-        precision = choose_precision(config.precision, self.processes.device, config.backend)
+        precision = choose_precision(config.precision, self.processes.device)
         if self.processes.device.type == "cuda":
             set_tf32(precision == "tf32")
         set_deterministic(config.deterministic)
