@@ -176,7 +176,7 @@ class Trainer:
         for loss in self.losses.arrived(all_of_them):
             if not math.isfinite(loss.value):
                 raise FloatingPointError(
-                    f"the loss is {loss.value} at epoch {loss.epoch}, step {loss.step}, tiles of "
+                    f"the loss or its gradient is {loss.value} at epoch {loss.epoch}, step {loss.step}, tiles of "
                     f"{self._images_of_step(loss.epoch, loss.step)}; this step changed no weights, and the last "
                     f"checkpoint is in {self.out}: try a smaller --lr or --precision float32"
                 )
