@@ -8,6 +8,7 @@ Thin networks on the set of drawn cells, scored on the images held back. The pre
 import sys
 import tempfile
 from argparse import ArgumentParser
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -37,6 +38,7 @@ COLUMNS = {
     "seg": ("SEG, mean", ".3f"),
     "least": ("least", ".3f"),
     "most": ("most", ".3f"),
+    "loss": ("loss at the end, mean", ".3f"),
     "pixel_error": ("wrong pixels, mean", ".3f"),
     "failed": ("failed", "d"),
     "seeds": ("seeds", "d"),
@@ -59,6 +61,16 @@ def scores(settings: dict[str, Any], tiles: int, folder: Path) -> dict[str, floa
 def _once(score: Any, trainer: Trainer) -> Any:
     """Leave out the scores before training, which are of no use here."""
     return lambda preview: score(preview) if trainer.state.step or trainer.state.epoch else {}
+
+
+def row_of(recipe: str, rate: float, found: Sequence[dict[str, float] | None]) -> dict[str, Any]:
+    """Return the row of a recipe at a rate: means over the seeds, and the range."""
+    finite = [row for row in found if row is not None]
+    seg = [row["seg"] for row in finite] + [0.0] * (len(found) - len(finite))
+    row = {"recipe": recipe, "rate": rate, "seg": mean(seg), "least": min(seg), "most": max(seg)}
+    if finite:
+        row |= {name: mean(one[name] for one in finite) for name in ("loss", "pixel_error")}
+    return row | {"failed": len(found) - len(finite), "seeds": len(found)}
 
 
 def draw(figure: Figure, rows: list[dict[str, Any]]) -> None:
@@ -94,18 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"Machine: {machine}.",
         ],
     )
-    for recipe, (settings, rates) in RECIPES.items():
-        for rate in rates:
-            found = []
-            for seed in range(options.seeds):
+    found: dict[tuple[str, float], list[dict[str, float] | None]] = defaultdict(list)
+    for seed in range(options.seeds):  # outermost: a run that is cut short has all ways by fewer seeds
+        for recipe, (settings, rates) in RECIPES.items():
+            for rate in rates:
                 fixed = {"base": options.base, "tile": options.tile, "seed": seed, "lr": rate}
                 with tempfile.TemporaryDirectory() as folder:
-                    found.append(scores(settings | fixed, options.tiles, Path(folder)))
-            seg = [row["seg"] if row else 0.0 for row in found]
-            wrong = [row["pixel_error"] if row else 1.0 for row in found]
-            row = {"recipe": recipe, "rate": rate, "seg": mean(seg), "least": min(seg), "most": max(seg)}
-            table.add(row | {"pixel_error": mean(wrong), "failed": found.count(None), "seeds": len(found)})
-            table.write(options.output, draw)
+                    found[recipe, rate].append(scores(settings | fixed, options.tiles, Path(folder)))
+        table.rows = [row_of(*way, rows) for way, rows in found.items()]
+        table.write(options.output, draw)
 
 
 if __name__ == "__main__":
