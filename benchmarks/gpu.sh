@@ -84,7 +84,7 @@ if command -v compute-sanitizer >/dev/null; then
       python3 -m pytest tests/ops/test_mirror_tiles.py tests/ops/test_conv_relu_algorithms.py -q -k "$tiny"
   done
 fi
-step layers 150 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 80 --out "$results"
+step layers 160 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 95 --out "$results"
 step operators 50 python3 -m benchmarks.gpu_operators --out "$results"
 step benchmarks 70 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed
