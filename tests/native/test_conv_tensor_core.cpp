@@ -190,11 +190,11 @@ int main(int count, char** arguments) {
   };
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
     for (const Layer& layer : layers) both(layer, algorithm, BFloat16{});
-    for (const Layer& layer : split) both(layer, algorithm, BFloat16{}), both(layer, algorithm, Float16{});
+    for (const Layer& layer : split) both(layer, algorithm, Float16{});
     for (const int i : {2, 4, 8}) both(layers[i], algorithm, Float16{});
   }
-  for (const int i : {0, 1, 2, 4, 5, 8, 9}) both(layers[i], ConvAlgorithm::mma, float{});
-  for (const Layer& layer : split) both(layer, ConvAlgorithm::mma, float{});
+  for (const int i : {1, 2, 4, 5, 8}) both(layers[i], ConvAlgorithm::mma, float{});
+  both(split[0], ConvAlgorithm::mma, float{});
   tf32_rounds();
   return report();
 }
