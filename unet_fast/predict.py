@@ -24,7 +24,7 @@ from unet_fast.data import Normalization
 from unet_fast.geometry import TilePlan
 from unet_fast.networks import Network
 from unet_fast.precision import DTYPES, PrecisionChoice, choose_precision
-from unet_fast.prediction.files import Job, OutputLayout, find_jobs
+from unet_fast.prediction.files import Job, OutputFormat, OutputLayout, find_jobs
 from unet_fast.prediction.memory import choose_batch, choose_tile, parse_memory
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
 from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
@@ -110,7 +110,10 @@ class PredictConfig:
             trained for.
         layout: "files" names NAME_labels.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi" writes the stack of the
             foreground's probability; "auto" is "ctc" for a sequence, else "files".
-        probabilities: also write NAME_probabilities.tif, one channel per class.
+        format: "tiff" writes ImageJ's TIFF, beyond 65535 objects or 4 GB OME-TIFF; "ome-zarr" NAME_labels.ome.zarr, of
+            the version of the image or 0.5; "ome-zarr-0.4" for programs that know no other; "auto" is "ome-zarr" for
+            OME-Zarr images, else "tiff".
+        probabilities: also write NAME_probabilities.tif (or .ome.zarr), one channel per class.
         probability_dtype: "float32", or "uint8" with 255 for 1.
         min_size: objects smaller than this many pixels are dropped.
         gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
@@ -130,6 +133,7 @@ class PredictConfig:
     model: Path
     result: Literal["auto", "instances", "classes"] = "auto"
     layout: OutputLayout = "auto"
+    format: OutputFormat = "auto"
     probabilities: bool = False
     probability_dtype: Literal["float32", "uint8"] = "float32"
     min_size: int = 0
@@ -160,7 +164,7 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     model = load_model(config.model)
     model.net.to(device)
     precision = choose_precision(config.precision, device, getattr(model.net, "backend", "torch"))
-    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities)
+    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     options = Options(
         instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),

@@ -89,10 +89,10 @@ class TileReader:
         return mirror_tiles(image, origins, self.plan.input_side, scale=scale, offset=offset)
 
     def window(self, task: Task) -> tuple[slice, slice]:
-        """Return the pixels of the image that a tile predicts."""
+        """Return the pixels of the image that a tile gives to the result; no two tiles share one."""
         origin = self.plan.output_origins[task.tile].tolist()
-        starts = zip(origin, self.plan.output_side, self.source.size, strict=True)
-        rows, columns = (slice(start, min(start + side, size)) for start, side, size in starts)
+        starts = zip(origin, self.plan.step, self.source.size, strict=True)
+        rows, columns = (slice(start, min(start + step, size)) for start, step, size in starts)
         return rows, columns
 
 
