@@ -85,7 +85,7 @@ int64_t chunks_of(const HeadBackwardArgs& args) {
 
 template <class T, int kClasses>
 __global__ void __launch_bounds__(kBlock) head_backward_kernel(HeadBackwardArgs args, int64_t pixels, int64_t chunks) {
-  constexpr int kCount = kVector<T>, kStep = kClasses > 4 ? 2 : 4;  // pixels that are loaded at a time
+  constexpr int kCount = kVector<T>, kStep = kClasses > 2 ? 2 : 4;  // pixels that are loaded at a time
   const int channels = static_cast<int>(args.channels), classes = static_cast<int>(args.classes);
   const int groups = channels / kCount, group = static_cast<int>(threadIdx.x) % groups, c = group * kCount;
   const int worker = static_cast<int>(threadIdx.x) / groups, workers = kBlock / groups;
