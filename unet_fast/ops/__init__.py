@@ -4,7 +4,7 @@ from unet_fast.ops._native import BuildInfo, build_info, empty_cache
 from unet_fast.ops.conv_relu import conv_relu, conv_relu_algorithm, conv_relu_pool, pack_conv_relu
 from unet_fast.ops.elastic_warp import Warp, elastic_warp
 from unet_fast.ops.head import head
-from unet_fast.ops.max_pool import max_pool
+from unet_fast.ops.max_pool import crop_and_pool, max_pool
 from unet_fast.ops.mirror_tiles import mirror_tiles
 from unet_fast.ops.nearest_two_distances import nearest_two_distances
 from unet_fast.ops.stitch_tiles import stitch_tiles
@@ -22,6 +22,7 @@ __all__ = [
     "conv_relu",
     "conv_relu_algorithm",
     "conv_relu_pool",
+    "crop_and_pool",
     "elastic_warp",
     "empty_cache",
     "head",
