@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(kPixels) head_kernel(HeadArgs args, int64_t pi
   for (int k = 0; k < kClasses; ++k) {
     sum[k] = args.bias && k < classes ? to_float(static_cast<const T*>(args.bias)[k]) : 0.0f;
   }
+#pragma unroll 1
   for (int group = 0; group < groups; ++group) {
     float value[kCount];
     load_values(value, rows[thread * pixel_step(groups) + group].value);
