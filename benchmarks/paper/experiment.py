@@ -10,7 +10,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +103,29 @@ class Table:
         return format(row[key], self.columns[key][1]) if row.get(key) is not None else ""
 
 
-def parse(description: str, arguments: Sequence[str] | None) -> tuple[Namespace, Size]:
-    """Read the command line that all scripts share."""
+def command_line(description: str) -> ArgumentParser:
+    """Return the arguments that all scripts share."""
     parser = ArgumentParser(description=description)
     parser.add_argument("data", type=Path, help="folder of labelled images, as for unet_fast.train")
     parser.add_argument("--output", type=Path, required=True, help="folder for table.md, table.csv and figure.png")
     parser.add_argument("--size", choices=SIZES, default="thin", help="of the networks, and how long they are trained")
+    parser.add_argument("--base", type=int, help="width of the U-Net and the FCNs, instead of the size's")
+    parser.add_argument("--window-base", type=int, help="width of the sliding window, instead of the size's")
     parser.add_argument("--minutes", type=float, help="of training for each system, instead of the size's")
     parser.add_argument("--steps", type=int, help="of training in each way, instead of the size's")
     parser.add_argument("--training-images", type=int, help="train on the first so many alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="CPU threads; default torch's")
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Namespace, Size]:
+    """Read a command line that begins with `command_line`'s arguments."""
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    size = SIZES[options.size]
-    return options, Size(size.base, size.window_base, options.minutes or size.minutes, options.steps or size.steps)
+    given = {one.name: getattr(options, one.name) for one in fields(Size)}
+    return options, replace(SIZES[options.size], **{name: value for name, value in given.items() if value is not None})
 
 
 def split(options: Namespace) -> tuple[LabelledImages, LabelledImages]:

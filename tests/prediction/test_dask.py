@@ -143,5 +143,13 @@ def test_a_worker_is_killed_on_the_way(tmp_path):
 
 def test_the_key_tells_networks_apart():
     payload = pickle.dumps(direct_net())
-    keys = {TravellingNetwork(payload, 2, *rest).key for rest in (("none", True), ("all", True), ("none", False))}
-    assert len(keys | {TravellingNetwork(payload + b"x", 2, "none", True).key}) == 4
+    keys = {
+        TravellingNetwork(payload, 2, *rest).key
+        for rest in (
+            ("none", "float32", True),
+            ("all", "float32", True),
+            ("none", "bf16", True),
+            ("none", "float32", False),
+        )
+    }
+    assert len(keys | {TravellingNetwork(payload + b"x", 2, "none", "float32", True).key}) == 5

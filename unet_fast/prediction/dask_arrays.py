@@ -22,8 +22,9 @@ from unet_fast.data.images import planes_first
 from unet_fast.geometry import TilePlan, mirrored_extent
 from unet_fast.networks import Network
 from unet_fast.ops import mirror_tiles
+from unet_fast.precision import DTYPES, Precision, PrecisionChoice, choose_precision
 from unet_fast.prediction.memory import choose_tile
-from unet_fast.prediction.network import Averaged, TileNetwork
+from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
 from unet_fast.prediction.source import Source
 from unet_fast.prediction.work import class_dtype
 from unet_fast.prediction.zarr_images import open_zarr
@@ -41,14 +42,19 @@ class TravellingNetwork:
         payload: the pickled network.
         classes: K.
         average: see `TileNetwork`.
+        precision: in which the network computes.
         probabilities: whether those are wanted, or the most probable classes.
 
     Attributes:
+        state: the arguments.
         dtype: of what it computes.
     """
 
-    def __init__(self, payload: bytes, classes: int, average: Averaged, probabilities: bool) -> None:
-        self._payload, self._classes, self._average, self._probabilities = payload, classes, average, probabilities
+    def __init__(
+        self, payload: bytes, classes: int, average: Averaged, precision: Precision, probabilities: bool
+    ) -> None:
+        self.state = payload, classes, average, precision, probabilities
+        self._payload, self._classes, self._average, self._precision, self._probabilities = self.state
         self.dtype = np.dtype(np.float32) if probabilities else class_dtype(classes)
         self._lock = Lock()
 
@@ -56,15 +62,10 @@ class TravellingNetwork:
         return TravellingNetwork, self.state
 
     @property
-    def state(self) -> tuple[bytes, int, Averaged, bool]:
-        """What it is made of."""
-        return self._payload, self._classes, self._average, self._probabilities
-
-    @property
     def key(self) -> str:
         """A name that two of them share only if they compute the same."""
-        rest = f"{self._average} {self._probabilities}".encode()
-        return f"network-{hashlib.sha256(self._payload + rest).hexdigest()}"
+        payload, *rest = self.state
+        return f"network-{hashlib.sha256(payload + repr(rest).encode()).hexdigest()}"
 
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
         """Return the shape of what it computes for a window of that size."""
@@ -74,9 +75,9 @@ class TravellingNetwork:
     def _network(self) -> TileNetwork:
         net: Network = pickle.loads(self._payload)
         net.eval()
-        self._packed = net.packed_weights()  # kept as long as the network
+        self._packed = net.packed_weights(DTYPES[self._precision])  # kept as long as the network
         self._packed.__enter__()
-        return TileNetwork(net, self._average)
+        return TileNetwork(net, self._average, self._precision)
 
     def __call__(
         self, pixels: NDArray[Any], origin: list[int], side: tuple[int, int], size: tuple[int, int], factors: Factors
@@ -100,8 +101,9 @@ class TravellingNetwork:
             device = next(network.net.parameters()).device
             scale, offset = (torch.from_numpy(factor).to(device) for factor in factors)
             image, origins = torch.from_numpy(window).to(device), torch.tensor([origin], device=device)
-            found: Tensor = network(mirror_tiles(image, origins, side, scale=scale, offset=offset))
-            found = found[:, : size[0], : size[1]].cpu()
+            tile = mirror_tiles(image, origins, side, scale=scale, offset=offset)
+            with evaluating(network.net, False, self._precision):
+                found: Tensor = network(tile)[0, :, : size[0], : size[1]].cpu()
         values: NDArray[Any] = found.numpy() if self._probabilities else found.argmax(0).numpy()
         return np.ascontiguousarray(values, self.dtype)
 
@@ -118,6 +120,7 @@ def predict_dask(
     probabilities: bool,
     normalization: Normalization,
     average: Averaged,
+    precision: PrecisionChoice = "auto",
 ) -> "da.Array":
     """Return the result of `predict` for each plane of an image, to be computed; see there.
 
@@ -128,6 +131,7 @@ def predict_dask(
         probabilities: see `predict`.
         normalization: taken from each plane at once, which is read for that now.
         average: see `predict`.
+        precision: see `predict`; of the device where the network is now.
 
     Returns:
         [..., H, W] or [..., K, H, W], with the axes of the planes in front; a chunk for each tile.
@@ -155,8 +159,10 @@ def predict_dask(
             f"{name}: wanted bool, uint8, uint16 or floating-point numbers, got {stored.name}: use .astype"
         )
     device = next(model.parameters()).device
-    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.sides)
-    network = TravellingNetwork(pickle.dumps(model), model.classes, average, probabilities)
+    chosen = choose_precision(precision, device, getattr(model, "backend", "torch"))
+    side = choose_tile(model, source.size, None, device, DTYPES[chosen]) if tile is None else tile
+    plan = TilePlan(source.size, side, model.sides)
+    network = TravellingNetwork(pickle.dumps(model), model.classes, average, chosen, probabilities)
     planes, found = array.transpose(planes_first(axes)), []
     for number, index in enumerate(np.ndindex(*source.plane_shape)):
         factors = normalization.streamed_scale_and_offset(partial(source.blocks, number), source.channels, source.dtype)

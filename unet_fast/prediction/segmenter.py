@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from unet_fast.checkpoint import Model
 from unet_fast.geometry import TilePlan
+from unet_fast.precision import DTYPES, Precision
 from unet_fast.prediction.files import Job
-from unet_fast.prediction.memory import choose_tile
+from unet_fast.prediction.memory import choose_batch, choose_tile
 from unet_fast.prediction.network import Averaged, TileNetwork
 from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
 from unet_fast.prediction.ranks import Ranks
@@ -36,6 +37,7 @@ class Options:
         average: over mirrors and rotations, see `TileNetwork`.
         tile: largest input side of a tile in pixels; None: what fits into memory.
         memory: bytes that a tile may need; None: half of what is free.
+        precision: in which the network computes.
         progress: whether a bar over the tiles is shown.
     """
 
@@ -47,6 +49,7 @@ class Options:
     average: Averaged = "none"
     tile: int | None = None
     memory: int | None = None
+    precision: Precision = "float32"
     progress: bool = False
 
 
@@ -62,7 +65,7 @@ class Segmenter:
 
     def __init__(self, model: Model, options: Options, unfinished: Path, digest: str) -> None:
         self._model, self._options, self._unfinished, self._digest = model, options, unfinished, digest
-        self._network = TileNetwork(model.net, options.average)
+        self._network = TileNetwork(model.net, options.average, options.precision)
         self._device = next(model.net.parameters()).device
 
     def segment(self, job: Job, ranks: Ranks | None = None) -> str:
@@ -124,6 +127,7 @@ class Segmenter:
             "model": self._digest,
             "normalization": self._model.normalization.to_dict(),
             "average": self._options.average,
+            "precision": self._options.precision,
             "tile": self._options.tile,
             "probabilities": self._options.probability_dtype if job.probabilities else None,
             "zarr": job.zarr,
@@ -147,7 +151,7 @@ class Segmenter:
             return
         net, options = self._model.net, self._options
         if options.tile is None:
-            tile = choose_tile(net, source.size, options.memory, self._device)
+            tile = choose_tile(net, source.size, options.memory, self._device, DTYPES[options.precision])
         else:
             tile = (options.tile, options.tile)
         plan = TilePlan(source.size, tile, net.sides)
@@ -161,9 +165,11 @@ class Segmenter:
     def _compute(self, work: Work, source: Source, tasks: list[Task]) -> None:
         plan = TilePlan(source.size, work.tile, self._model.net.sides)
         reader = TileReader(source, plan, self._model.normalization, self._device)
-        bar = tqdm(total=len(tasks), unit="tile", disable=not self._options.progress or len(tasks) < 2, leave=False)
+        options = self._options
+        batch = choose_batch(self._model.net, plan.input_side, options.memory, self._device, DTYPES[options.precision])
+        bar = tqdm(total=len(tasks), unit="tile", disable=not options.progress or len(tasks) < 2, leave=False)
         try:
-            for _ in predict_tiles(reader, self._network, tasks, work.put):
+            for _ in predict_tiles(reader, self._network, tasks, work.put, batch):
                 bar.update()
         finally:
             bar.close()
