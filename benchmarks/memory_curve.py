@@ -84,8 +84,10 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("memory_curve.png"))
     options = parser.parse_args()
-    record = {"command": " ".join(["python -m benchmarks.memory_curve", *sys.argv[1:]]), "machine": platform.platform()}
-    record |= {"torch": torch.__version__, "curves": []}
+    named = [f"--{name} {getattr(options, name)}" for name in ("base", "depth", "tile", "threads")]
+    sides = " ".join(map(str, options.sides))
+    record = {"command": f"python -m benchmarks.memory_curve --sides {sides} {' '.join(named)}"}
+    record |= {"machine": platform.platform(), "torch": torch.__version__, "curves": []}
     folder = Path(tempfile.mkdtemp(dir=options.output.absolute().parent))
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     try:
