@@ -7,8 +7,8 @@ import signal
 import numpy as np
 import pytest
 
+from tests.ome_zarr import write_image
 from tests.prediction.test_stream import direct_net, noise
-from tests.prediction.test_zarr_results import write_image
 from unet_fast.data import Normalization
 from unet_fast.model import UNet
 from unet_fast.predict import predict
