@@ -4,13 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from unet_fast.geometry import is_legal, legal_side
+from unet_fast.data import Normalization
+from unet_fast.geometry import TilePlan, is_legal, legal_side
 from unet_fast.model import UNet
 from unet_fast.prediction import memory
 from unet_fast.prediction.memory import choose_tile, free_memory, parse_memory, tile_bytes
+from unet_fast.prediction.network import TileNetwork, evaluating
+from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
+from unet_fast.prediction.source import Source
 
 CPU = torch.device("cpu")
 
@@ -116,3 +121,20 @@ def test_where_memory_ends_tiles_get_smaller():
     """Not by errors that a test raises, but by those of the allocators, in a process that may have no more."""
     done = subprocess.run([sys.executable, "-c", LIMITED, "4004", "500"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "largest" in done.stdout, done.stderr
+
+
+def test_tiles_are_computed_in_the_memory_of_those_before():
+    """A map of the first level has 10,000 pages here, more than malloc would keep."""
+    resource = pytest.importorskip("resource", reason="counts page faults on POSIX")
+    net, tiles, faults = UNet(base=16, depth=1).eval(), 10, []
+    side = legal_side(800, net.sides)
+    image = np.random.default_rng(0).random((1, 800, tiles * 800), np.float32)
+    plan = TilePlan(image.shape[1:], side, net.sides)
+    assert len(plan.output_origins) == tiles
+    reader = TileReader(Source(image, "CYX", "image"), plan, Normalization("none"), CPU)
+    tasks = [Task(0, index) for index in range(tiles)]
+    with evaluating(net, many=True):
+        for _ in predict_tiles(reader, TileNetwork(net), tasks, lambda found: found.probabilities.argmax(0)):
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    map_pages = net.base * side**2 * 4 // resource.getpagesize()
+    assert faults[-1] - faults[-4] < map_pages / 2, np.diff(faults)
