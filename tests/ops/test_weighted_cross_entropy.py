@@ -104,7 +104,7 @@ def test_gradient_larger_than_the_caches(device, generator, channels_last):
     logits, classes, weights = random_case((1, 9, 720, 720), generator)
     if channels_last:
         logits = logits.contiguous(memory_format=torch.channels_last)
-    check_case(device, logits, classes, weights, "weight")
+    check_case(device, logits, classes, weights, "weight", atol=4e-7)  # the worst of four million
 
 
 def test_large_logits(device, generator):
