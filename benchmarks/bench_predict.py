@@ -12,15 +12,29 @@ import torch
 from benchmarks import rivals
 from benchmarks.agreement import near
 from benchmarks.conftest import OURS
-from benchmarks.networks import CHANNELS_LAST, NCHW, direct_gflop, in_layout, network, twin
+from benchmarks.limited import limited_rivals
+from benchmarks.networks import (
+    CHANNELS_LAST,
+    direct_gflop,
+    forward_rivals,
+    in_layout,
+    network,
+    training_batch,
+    twin,
+)
+from unet_fast.ops import build_info
+from unet_fast.ops._native import _C
 
 
-def frozen(net, image):
-    """Compile with the parameters as constants, which lets PyTorch pack the weights once and for all."""
-    compiled = torch.compile(net)
-    with torch._inductor.config.patch(freezing=True):
-        compiled(image)
-    return compiled
+@pytest.fixture
+def avx2():
+    """This package's kernels for AVX2."""
+    if "avx2" not in build_info().instruction_sets:
+        pytest.skip("the machine has no AVX2")
+    before = _C.instruction_set()
+    _C.set_instruction_set("avx2")
+    yield
+    _C.set_instruction_set(before)
 
 
 @pytest.mark.parametrize("weights", ["plain", "packed"])
@@ -29,27 +43,39 @@ def test_predict(compare, quick, base, tile, weights):
     if quick:
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
-    eager, last, image_last = twin(net, NCHW), twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
-    lower = rivals.autocast(last)
+    image_last, lower = in_layout(image, CHANNELS_LAST), rivals.autocast(twin(net, CHANNELS_LAST))
     with torch.inference_mode(), net.packed_weights() if weights == "packed" else nullcontext():
-        calls = {
-            OURS: lambda: net(image),
-            "eager NCHW": lambda: eager(image),
-            "eager channels_last": lambda: last(image_last),
-            rivals.AUTOCAST: lambda: lower(image_last),
-        }
-        if not quick:
-            compiled, compiled_frozen = rivals.compiled(eager), frozen(last, image_last)
-            calls["torch.compile"] = lambda: compiled(image)
-            calls["torch.compile frozen channels_last"] = lambda: compiled_frozen(image_last)
         compare(
-            calls,
+            {
+                OURS: lambda: net(image),
+                **forward_rivals(net, image, compiled=not quick),
+                rivals.AUTOCAST: lambda: lower(image_last),
+            },
             group="predict",
             agreement=near(1e-5),
             exceptions={rivals.AUTOCAST: near(0.05)},
             references=(rivals.AUTOCAST,),
             gflop=direct_gflop(base, tile),
             rounds=3 if base == 64 else 5,  # seconds a call
+        )
+
+
+@pytest.mark.parametrize("weights", ["plain", "packed"])
+def test_predict_avx2(compare, quick, tmp_path, avx2, weights):
+    """On a machine with AVX2 only, as far as a better one can be limited to it."""
+    base, tile = (16, 188) if quick else (64, 572)
+    image, net = training_batch(tile)[0], network(base).eval()
+    with (
+        torch.inference_mode(),
+        net.packed_weights() if weights == "packed" else nullcontext(),
+        limited_rivals("avx2", base, tile, tmp_path, compiled=not quick) as limited,
+    ):
+        compare(
+            {OURS: lambda: net(image), **limited},
+            group="predict avx2",
+            agreement=near(1e-5),
+            gflop=direct_gflop(base, tile),
+            rounds=5,
         )
 
 

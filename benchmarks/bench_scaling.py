@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from benchmarks.agreement import EQUAL, close, near
 from benchmarks.conftest import OURS
 from benchmarks.instances import cells
-from benchmarks.networks import direct_gflop, network, training_batch, training_step, twin
+from benchmarks.networks import CHANNELS_LAST, direct_gflop, in_layout, network, training_batch, training_step, twin
 from unet_fast import ops, reference
 from unet_fast.augment import identity_warp
 from unet_fast.geometry import TilePlan
@@ -140,22 +140,45 @@ def test_forward_batch(compare, within, batch):
         )
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4, 8, 16])
-def test_train_step_threads(compare, quick, threads):
+@pytest.fixture(params=[1, 2, 4, 8, 16])
+def threads(request):
+    """A number of threads, set for the test."""
     before, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
-    if threads > cores:
-        pytest.skip(f"{threads} threads: this process may use {cores} cores")
-    net, batch = network(4 if quick else 16), training_batch(188 if quick else 316)
-    ours, theirs = training_step(net, batch), training_step(twin(net, torch.channels_last), batch)
-    torch.set_num_threads(threads)
-    try:
+    if request.param > cores:
+        pytest.skip(f"{request.param} threads: this process may use {cores} cores")
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
+def test_forward_threads(compare, quick, threads, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    plain, image_last = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
+    with torch.inference_mode(), net.packed_weights():
         compare(
-            {OURS: ours, "eager channels_last": theirs},
-            group="scaling train_step threads",
-            agreement=near(1e-2),
-            gflop=direct_gflop(net.base, batch[0].shape[-1], training=True),
+            {OURS: lambda: net(image), "eager channels_last": lambda: plain(image_last)},
+            group=f"scaling forward base-{base} threads",
+            agreement=near(1e-5),
+            gflop=direct_gflop(base, tile),
             rounds=5,
             size=("threads", threads),
         )
-    finally:
-        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
+def test_train_step_threads(compare, quick, threads, base, tile):
+    if quick:
+        base, tile = base // 4, 188
+    net, batch = network(base), training_batch(tile)
+    plain = twin(net, CHANNELS_LAST)
+    compare(
+        {OURS: training_step(net, batch), "eager channels_last": training_step(plain, batch)},
+        group=f"scaling train_step base-{base} threads",
+        agreement=near(1e-2),
+        gflop=direct_gflop(base, tile, training=True),
+        rounds=3,
+        size=("threads", threads),
+    )

@@ -71,8 +71,7 @@ def test_waiting_for_data(compare, quick, tmp_path, base, tile):
 
     def step():
         batch = data()
-        trainer.step.gradients([batch], [[0]])
-        trainer.step.update(1e-6, 0)
+        trainer.step.take([batch], [[0]], 1e-6, 0).item()
         return batch
 
     compare(

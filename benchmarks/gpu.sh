@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Everything that can only be learned on a GPU, in one command of at most 10 minutes: build, test, memcheck, every path of
-# the convolutions on every layer of the network against float64 and against PyTorch, and the operators' benchmarks.
+# the convolutions on every layer of the network against float64 and against PyTorch, every operator that memory bounds
+# against the bytes that it must move, and the operators' benchmarks.
 #
 #     benchmarks/gpu.sh [folder for the results [a wheel built elsewhere]]
 #
-# The folder is benchmarks/results/<date>-<gpu> unless given; every step leaves its output there, layers.json and
-# benchmarks.json hold the raw measurements, layers.md a table, summary.txt one line per step. The exit status is 0 only
-# if every step passed. Floors in layers.md are for an H200; benchmarks.gpu_layers takes another peak.
+# The folder is benchmarks/results/<date>-<gpu> unless given; every step leaves its output there, layers.json,
+# operators.json and benchmarks.json hold the raw measurements, layers.md and operators.md tables, summary.txt one line
+# per step. The exit status is 0 only if every step passed. Floors in layers.md are for an H200; benchmarks.gpu_layers
+# takes another peak.
 #
 # Needs: an NVIDIA GPU (sm_80 or later), a python3 with torch for CUDA, pytest, pytest-benchmark, tifffile and scipy; to
 # build, also nvcc, a C++20 compiler, scikit-build-core, pybind11, cmake and ninja; or a wheel for that Python, and none
@@ -83,5 +85,6 @@ if command -v compute-sanitizer >/dev/null; then
   done
 fi
 step layers 150 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 80 --out "$results"
-step benchmarks 100 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
+step operators 50 python3 -m benchmarks.gpu_operators --out "$results"
+step benchmarks 70 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed

@@ -168,7 +168,7 @@ def network_rows(batch: int, base: int, tile: int) -> list[dict[str, Any]]:
 
         for direction, call in (("forward", forward), ("forward + backward", both)):
             packs = net is ours and direction == "forward"
-            with ours.packed_weights(torch.bfloat16) if packs else nullcontext():
+            with torch.inference_mode(packs), ours.packed_weights(torch.bfloat16) if packs else nullcontext():
                 seconds = median_seconds(call, calls=2)
             tflop = direct_gflop(base, tile, training=direction != "forward") * batch / 1e3
             rows.append({"network": name, "batch": batch, "direction": direction, "seconds": seconds, "tflop": tflop})

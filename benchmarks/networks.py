@@ -38,6 +38,30 @@ def twin(net: UNet, memory_format: torch.memory_format) -> UNet:
     return peer.train(net.training)
 
 
+def forward_rivals(net: UNet, image: Tensor, *, compiled: bool) -> dict[str, Callable[[], Tensor]]:
+    """Return name -> call for the forward pass of an image in the ways that PyTorch offers; call in inference mode.
+
+    Args:
+        net: whose parameters they share.
+        image: [N, C, H, W].
+        compiled: whether torch.compile is among them, which takes a minute.
+    """
+    eager, last, image_last = twin(net, NCHW), twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
+    rivals: dict[str, Callable[[], Tensor]] = {
+        "eager NCHW": lambda: eager(image),
+        "eager channels_last": lambda: last(image_last),
+    }
+    if compiled:
+        torch._dynamo.reset()
+        compiled_eager, compiled_last = torch.compile(eager), torch.compile(last)
+        # With the parameters as constants, which lets PyTorch pack the weights once and for all.
+        with torch.inference_mode(), torch._inductor.config.patch(freezing=True):
+            compiled_last(image_last)
+        rivals["torch.compile"] = lambda: compiled_eager(image)
+        rivals["torch.compile frozen channels_last"] = lambda: compiled_last(image_last)
+    return rivals
+
+
 def direct_gflop(base: int, tile: int, *, training: bool = False) -> float:
     """Count the work of all convolutions of one image, forward or also backward, in 10^9 floating-point operations."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:

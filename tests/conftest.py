@@ -29,6 +29,14 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
 
 
 @pytest.fixture
+def cuda() -> torch.device:
+    """CUDA, where there is one."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.fixture
 def generator() -> torch.Generator:
     """A random generator with a fixed seed, on the CPU."""
     return torch.Generator().manual_seed(0)

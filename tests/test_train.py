@@ -14,6 +14,7 @@ from unet_fast.config import TrainConfig
 from unet_fast.data import synthetic_cells
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
+from unet_fast.trainer.step import Step
 
 
 def bright_cells(count):
@@ -87,6 +88,16 @@ def test_errors(tmp_path, arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_short_of_memory_it_says_what_helps(tmp_path, monkeypatch, capsys, error):
+    def take(step, *arguments):
+        raise error
+
+    monkeypatch.setattr(Step, "take", take)
+    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "run")]) == 1
+    assert "error: memory is short for this training: a smaller --tile" in capsys.readouterr().err
 
 
 def test_does_not_overwrite_a_run(tmp_path, capsys):

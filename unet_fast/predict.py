@@ -23,8 +23,9 @@ from unet_fast.checkpoint import load_model
 from unet_fast.data import Normalization
 from unet_fast.geometry import TilePlan
 from unet_fast.networks import Network
-from unet_fast.prediction.files import Job, OutputLayout, find_jobs
-from unet_fast.prediction.memory import choose_tile, parse_memory
+from unet_fast.precision import DTYPES, PrecisionChoice, choose_precision
+from unet_fast.prediction.files import Job, OutputFormat, OutputLayout, find_jobs
+from unet_fast.prediction.memory import choose_batch, choose_tile, parse_memory
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
 from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
 from unet_fast.prediction.ranks import Ranks, joined_ranks
@@ -43,6 +44,7 @@ def predict(
     *,
     normalization: Normalization | None = None,
     average: Averaged = "none",
+    precision: PrecisionChoice = "auto",
     progress: bool = False,
 ) -> NDArray[Any]:
     """Segment one image of any size.
@@ -56,13 +58,16 @@ def predict(
         normalization: what the image goes through first; default none.
         average: "none", or the mean of the probabilities over the four "mirrors" of the image, or over "all" eight
             mirrors and rotations by 90 degrees.
+        precision: in which the network computes, "float32", "tf32", "bf16" or "fp16"; "auto" (default) is bf16 on CUDA
+            from Ampere on, else float32. Probabilities are float32.
         progress: show a bar over the tiles.
 
     Returns:
         uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W].
 
     Raises:
-        ValueError: the image has not the network's channels or holds nan, or the tile is illegal.
+        ValueError: the image has not the network's channels or holds nan, the tile is illegal, or the device cannot
+            compute in the precision.
     """
     pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     planar = pixels[None] if pixels.ndim == 2 else pixels
@@ -70,8 +75,11 @@ def predict(
         wanted = f"[{model.channels}, H, W]" + (" or [H, W]" if model.channels == 1 else "")
         raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
+    chosen = choose_precision(precision, device, getattr(model, "backend", "torch"))
+    dtype = DTYPES[chosen]
     source = Source(planar, "CYX", "image")
-    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.sides)
+    tile = choose_tile(model, source.size, None, device, dtype) if tile is None else tile
+    plan = TilePlan(source.size, tile, model.sides)
     if probabilities:
         found: NDArray[Any] = np.empty((1, model.classes, *source.size), np.float32)
         results = Results(None, found)
@@ -80,8 +88,9 @@ def predict(
         results = Results(found, None)
     tasks = [Task(0, tile) for tile in range(len(plan.output_origins))]
     reader = TileReader(source, plan, normalization or Normalization("none"), device)
-    with evaluating(model, many=len(tasks) > 1):
-        done = predict_tiles(reader, TileNetwork(model, average), tasks, results.put)
+    batch = choose_batch(model, plan.input_side, None, device, dtype)
+    with evaluating(model, len(tasks) > 1, chosen):
+        done = predict_tiles(reader, TileNetwork(model, average, chosen), tasks, results.put, batch)
         for _ in tqdm(done, total=len(tasks), unit="tile", disable=not progress, leave=False):
             pass
     plane: NDArray[Any] = found[0]
@@ -101,7 +110,10 @@ class PredictConfig:
             trained for.
         layout: "files" names NAME_labels.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi" writes the stack of the
             foreground's probability; "auto" is "ctc" for a sequence, else "files".
-        probabilities: also write NAME_probabilities.tif, one channel per class.
+        format: "tiff" writes ImageJ's TIFF, beyond 65535 objects or 4 GB OME-TIFF; "ome-zarr" NAME_labels.ome.zarr, of
+            the version of the image or 0.5; "ome-zarr-0.4" for programs that know no other; "auto" is "ome-zarr" for
+            OME-Zarr images, else "tiff".
+        probabilities: also write NAME_probabilities.tif (or .ome.zarr), one channel per class.
         probability_dtype: "float32", or "uint8" with 255 for 1.
         min_size: objects smaller than this many pixels are dropped.
         gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
@@ -110,6 +122,8 @@ class PredictConfig:
             rotations; takes four or eight times as long.
         tile: largest input side of a tile in pixels (16k + 60); default what fits into the memory, up to 2044.
         memory: how much a tile may need, such as "800M" or "6G"; default half of what is free.
+        precision: in which the network computes: "float32", "tf32", "bf16" or "fp16"; "auto" is bf16 on CUDA from
+            Ampere on, else float32. Probabilities are float32.
         device: "cpu", "cuda" or "auto".
         threads: CPU threads; default torch's.
     """
@@ -119,6 +133,7 @@ class PredictConfig:
     model: Path
     result: Literal["auto", "instances", "classes"] = "auto"
     layout: OutputLayout = "auto"
+    format: OutputFormat = "auto"
     probabilities: bool = False
     probability_dtype: Literal["float32", "uint8"] = "float32"
     min_size: int = 0
@@ -127,6 +142,7 @@ class PredictConfig:
     tta: Averaged = "none"
     tile: int | None = None
     memory: str | None = None
+    precision: PrecisionChoice = "auto"
     device: str = "auto"
     threads: int | None = None
 
@@ -147,7 +163,8 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     device = choose_device(config.device, together.local)
     model = load_model(config.model)
     model.net.to(device)
-    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities)
+    precision = choose_precision(config.precision, device, getattr(model.net, "backend", "torch"))
+    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     options = Options(
         instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),
@@ -158,15 +175,16 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
         average=config.tta,
         tile=config.tile,
         memory=None if config.memory is None else parse_memory(config.memory),
+        precision=precision,
         progress=sys.stderr.isatty() and together.first,
     )
     if together.first:
         processes = f", {together.count} processes" if together.count > 1 else ""
         threads = f"{torch.get_num_threads()} threads{processes}"
-        print(f"segmenting {len(jobs)} file(s) with {config.model} on {device}, {threads}")
+        print(f"segmenting {len(jobs)} file(s) with {config.model} in {precision} on {device}, {threads}")
     unfinished.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter(model, options, unfinished, digest_of(model))
-    with evaluating(model.net, many=True):
+    with evaluating(model.net, many=True, precision=precision):
         if len(jobs) >= together.count:  # files are shared, else the tiles of each file
             failed = _segment_all(together.share(jobs), segmenter.segment, config, shown=options.progress)
         else:

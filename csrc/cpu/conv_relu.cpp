@@ -45,6 +45,7 @@ RowProduct as_row_product(const ConvReluArgs& args) {
       .out = args.y,
       .out_dtype = args.dtype,
       .out_row = out_width * args.out_channels,
+      .mask = args.mask,
   };
 }
 

@@ -75,12 +75,14 @@ struct RowKernel {
         kernels{micro_kernel(Use::product, block.vectors, block.group, static_cast<int>(larger(1, smaller_piece()))),
                 micro_kernel(Use::product, block.vectors, block.group, static_cast<int>(smaller_piece() + 1))} {}
 
-  // Rounds to the type of the result and leaves out idle lanes.
+  // Rounds to the type of the result, leaves out idle lanes and applies the mask.
   template <class T>
-  UNET_FAST_METHOD void store_sums(const float* sums, int64_t items, T* pixels) const {
-    for (int64_t i = 0; i < items; ++i, sums += kMaxLanes, pixels += product.shape.outputs) {
+  UNET_FAST_METHOD void store_sums(const float* sums, int64_t items, const T* mask, T* pixels) const {
+    for (int64_t i = 0; i < items; ++i, sums += kMaxLanes) {
       for (int64_t lane = 0; lane < block.count; lane += kLanes) {
-        store_values(pixels + lane, load(sums + lane), smaller(block.count - lane, kLanes));
+        const int64_t lanes = smaller(block.count - lane, kLanes), offset = i * product.shape.outputs + lane;
+        const Vector sum = load(sums + lane);
+        store_values(pixels + offset, mask ? gated(sum, load_values(mask + offset, lanes)) : sum, lanes);
       }
     }
   }
@@ -88,10 +90,10 @@ struct RowKernel {
   UNET_FAST_METHOD int64_t smaller_piece() const { return product.shape.width / pieces.pieces; }
 
   template <class T>
-  void run(const float* in, const float* weights, const float* bias, T* out) const {
+  void run(const float* in, const float* weights, const float* bias, const T* mask, T* out) const {
     const RowGeometry& shape = product.shape;
     alignas(64) float sums[kMaxItems * kMaxLanes];
-    const bool direct = std::is_same_v<T, float> && block.whole();
+    const bool direct = std::is_same_v<T, float> && block.whole() && !mask;
     MicroKernelArgs args = {
         .a = nullptr,
         .a_row = RowReader::row_floats(product.in),
@@ -108,7 +110,8 @@ struct RowKernel {
     };
     for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
       const int64_t begin = pieces.begin(piece), items = pieces.begin(piece + 1) - begin;
-      T* pixels = out + begin * shape.outputs + block.first;
+      const int64_t first = begin * shape.outputs + block.first;
+      T* const pixels = out + first;
       args.a = in + begin * shape.x_step;
       if (shape.taps == 1 && begin + 3 * items <= shape.width) {
         // Every pixel is read just once, and a dozen of them side by side: the machine does not foresee that.
@@ -118,7 +121,7 @@ struct RowKernel {
         if (direct) args.sum = pixels;
       }
       kernels[items > smaller_piece()](args);
-      if (!direct) store_sums(sums, items, pixels);
+      if (!direct) store_sums(sums, items, mask ? mask + first : nullptr, pixels);
     }
   }
 };
@@ -138,8 +141,10 @@ void run_task(const RowProduct& product, const Plan& plan, int64_t group, int64_
       const OutputBlock block = output_block(shape, first);
       const RowKernel kernel(product, block);
       for (int64_t r = 0; r < rows; ++r) {
+        const int64_t line = (row + r) * product.out_row;
         kernel.run(in + r * shape.y_step * RowReader::row_floats(product.in), weights, bias,
-                   static_cast<T*>(product.out) + (row + r) * product.out_row);
+                   product.mask ? static_cast<const T*>(product.mask) + line : nullptr,
+                   static_cast<T*>(product.out) + line);
       }
       first += block.count;
       weights += block.weights(shape);

@@ -71,6 +71,7 @@ struct RowProduct {
   void* out;          // row y of image n begins at (n * h + y) * out_row; its w * O values are dense
   DType out_dtype;    // bfloat16 or float32
   int64_t out_row;    // elements
+  const void* mask = nullptr;  // like out, or null: out is stored as 0 where mask <= 0 (the gradient of ReLU)
 };
 
 struct RowProductGradient {

@@ -158,4 +158,7 @@ UNET_FAST_FUNCTION V rectify(V value) {
   return value < V{} ? V{} : value;
 }
 
+// value where gate > 0, 0 elsewhere: the gradient of a ReLU.
+UNET_FAST_FUNCTION Vector gated(Vector value, Vector gate) { return gate <= Vector{} ? Vector{} : value; }
+
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -32,8 +32,6 @@ struct Patch {
   }
 };
 
-UNET_FAST_FUNCTION Vector gated(Vector value, Vector gate) { return gate <= Vector{} ? Vector{} : value; }
-
 // use(read) with read(y, x) = lanes [first, first + lanes) of a pixel of the patch, 0 outside.
 template <class Use>
 UNET_FAST_FUNCTION void read_patch(const TiledImages& images, const Patch& patch, int64_t first, int64_t lanes,
@@ -134,21 +132,25 @@ void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock
           y[row][x] = out.relu ? rectify(value) : value;
         });
     if (out.pooled) pool_tile(out, patch, y, first, lanes);
-    float* data = out.data + origin + first;
+    float* const data = out.data + origin + first;
+    const float* const mask = out.mask ? out.mask + origin + first : nullptr;
     if (stored.whole() && lanes == kLanes) {
 #pragma GCC unroll 4
       for (int row = 0; row < kTileOut; ++row) {
 #pragma GCC unroll 4
         for (int x = 0; x < kTileOut; ++x) {
-          float* const to = data + row * row_stride + x * pixel_stride;
-          out.streams ? stream(to, y[row][x]) : store(to, y[row][x]);
+          const int64_t offset = row * row_stride + x * pixel_stride;
+          const Vector value = mask ? gated(y[row][x], load(mask + offset)) : y[row][x];
+          out.streams ? stream(data + offset, value) : store(data + offset, value);
         }
       }
       continue;
     }
     for (int64_t row = stored.begin_y; row < stored.end_y; ++row) {
       for (int64_t x = stored.begin_x; x < stored.end_x; ++x) {
-        store_lanes(data + row * row_stride + x * pixel_stride, y[row][x], lanes);
+        const int64_t offset = row * row_stride + x * pixel_stride;
+        const Vector value = mask ? gated(y[row][x], load_lanes(mask + offset, lanes)) : y[row][x];
+        store_lanes(data + offset, value, lanes);
       }
     }
   }

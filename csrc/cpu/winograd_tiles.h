@@ -70,7 +70,8 @@ struct TiledOutput {
   int64_t crop;       // pixels along each edge that are computed, and not stored in data
   const float* bias;  // [O] or null (0)
   bool relu;
-  bool streams;  // data is too large to be found in a cache by whoever reads it next: stores go past the caches
+  const float* mask;  // likewise as data, or null: data is stored as 0 where mask <= 0; not with crop
+  bool streams;       // data is too large to be found in a cache by whoever reads it next: stores go past the caches
   TileGrid grid;
 };
 

@@ -36,7 +36,8 @@ void agrees_with_direct(void (*cpu)(const Args&, const Threads&), double scale, 
   });
 }
 
-// Forward; or as the data gradient: gated, with two pixels of zeros around, the kernel transposed and rotated.
+// Forward; or as the data gradient: gated, with two pixels of zeros around, the kernel transposed and rotated. That has
+// the same bits behind a mask.
 void convolution(const Shape& shape, bool data_gradient) {
   Random random;
   const int64_t padding = data_gradient ? 2 : 0, c = shape.channels, o = shape.out_channels;
@@ -44,8 +45,9 @@ void convolution(const Shape& shape, bool data_gradient) {
   const int64_t values = shape.images * shape.height * shape.width * c;
   const Buffer<float> x = random_values(values, random), gate = random_values(values, random);
   const Buffer<float> weight = random_values(9 * c * o, random), bias = random_values(o, random);
+  const Buffer<float> mask = random_values(shape.images * height * width * o, random);
   const auto run = [&](const Device<ConvReluArgs>& device, ConvAlgorithm algorithm) {
-    Buffer<float> y(shape.images * height * width * o);
+    Buffer<float> y(mask.size()), masked(mask.size());
     ConvReluArgs args = {
         .x = x.data(),
         .gate = data_gradient ? gate.data() : nullptr,
@@ -70,6 +72,12 @@ void convolution(const Shape& shape, bool data_gradient) {
     Buffer<float> workspace(conv_relu_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
+    if (data_gradient) {
+      args.y = masked.data(), args.mask = mask.data();
+      device.run(args);
+      const Buffer<float> expected(y.size(), [&](int64_t i) { return mask[i] > 0 ? y[i] : 0; });
+      check(masked == expected, device.name + ", masked, " + name_of(shape));
+    }
     return y;
   };
   agrees_with_direct(conv_relu_cpu, std::sqrt(9.0 * static_cast<double>(c)),

@@ -45,6 +45,20 @@ def random_warp(generator, samples=3, channels=1, images=1, size=(64, 64), reach
     )
 
 
+@pytest.mark.parametrize("given", [(), ("gamma",), ("gamma", "noise", "noise_key")])
+def test_a_warp_moves_as_it_is(device, given):
+    generator = torch.Generator().manual_seed(0)
+    warp = random_warp(generator, samples=3, channels=3)._replace(
+        **{name: torch.arange(3, dtype=torch.int64 if name == "noise_key" else torch.float32) for name in given}
+    )
+    for name, field, moved in zip(Warp._fields, warp, warp.to(device), strict=True):
+        if field is None:
+            assert moved is None, name
+        else:
+            assert moved.device.type == torch.device(device).type
+            torch.testing.assert_close(moved.cpu(), field, rtol=0, atol=0)
+
+
 def random_image(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
     least = -100 if dtype in {torch.int16, torch.int32} else 0
     return (torch.rand(shape, generator=generator) * 200 + least).to(dtype)

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from unet_fast.geometry import border, legal_side, mirrored_extent
 from unet_fast.instances import label_instances
 from unet_fast.model import UNet
 from unet_fast.predict import main, predict
-from unet_fast.prediction import segmenter
+from unet_fast.prediction import results, segmenter
+from unet_fast.prediction.files import Job
+from unet_fast.prediction.network import evaluating
+from unet_fast.prediction.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,9 +168,7 @@ def test_challenges(tmp_path, run):
 
 
 def test_more_objects_than_16_bits_hold(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(
-        segmenter.Objects, "count", property(lambda self: 70000, lambda self, value: None), raising=False
-    )
+    monkeypatch.setattr(results.Objects, "count", property(lambda self: 70000, lambda self, value: None), raising=False)
     tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
     assert main(["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run)]) == 0
     with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
@@ -275,6 +278,36 @@ def test_another_job_begins_anew(tmp_path, run):
     assert main(arguments) == 0
     assert np.array_equal(tifffile.imread(out / "a_labels.tif"), expected)
     assert model.net.depth == 2
+
+
+class InTurn(Ranks):
+    """Two processes, here threads, of which the first has always done its part before the second begins."""
+
+    barrier = threading.Barrier(2, timeout=60)
+
+    def everywhere(self, action):
+        if self.first:
+            action()
+        self.barrier.wait()
+        if not self.first:
+            action()
+        self.barrier.wait()
+
+
+def test_no_tile_is_forgotten_where_one_process_is_late(tmp_path, run):
+    image, model = noise((100, 100)), load_model(run)
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    (tmp_path / "unfinished").mkdir()
+    job, options = Job(tmp_path / "a.tif", tmp_path / "labels.tif", None), segmenter.Options(instances=False, tile=60)
+
+    def segment(rank):
+        with evaluating(model.net, many=False):
+            segmenter.Segmenter(model, options, tmp_path / "unfinished", "digest").segment(job, InTurn(rank, 2))
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(segment, range(2)))
+    expected = predict(model.net, image, normalization=model.normalization)
+    assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -13,7 +13,6 @@ Where in the finer layer they lie follows from the pixels that a score is centre
                               pool3's 24th is 213.5   fused      213.5 +  8 j    up-sampled by 8:  214   +    j
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unet_fast.baselines.layers import Baseline, convolution
-from unet_fast.dropout import drop
+from unet_fast.dropout import Seeds, drop
 from unet_fast.geometry import Sides
 
 # VGG-16: 3x3 convolutions of each level, and their channels in multiples of the first level's.
@@ -64,7 +63,7 @@ class _FCN(Baseline):
         """What the class has to be called with to build this network again."""
         return super().settings | {"dropout": self.dropout}
 
-    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+    def scores(self, image: Tensor, dropout_seeds: Seeds) -> Tensor:
         """Compute the class scores of an image that was checked."""
         x, pooled = image, []
         for level in self.levels:

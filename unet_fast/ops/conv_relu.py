@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, empty, register, scratch, stream
+from unet_fast.ops._native import _C, allows_tf32, empty, register, scratch, stream
 
 
 def conv_relu(
@@ -18,16 +18,19 @@ def conv_relu(
     relu: bool = True,
     algorithm: str = "auto",
     packed: Tensor | None = None,
+    masks_gradient: bool = False,
+    gradient_is_masked: bool = False,
 ) -> Tensor:
     """Convolve with a 3x3 kernel without padding, add the bias and take the positive part.
 
-    Differentiable once with respect to x, weight, bias and skip. Sums are float32 for both dtypes, and in an order that
+    Differentiable once with respect to x, weight, bias and skip. Sums are float32 for all dtypes, and in an order that
     does not depend on the number of threads. On the CPU, float32 layers from 16 channels on run by Winograd's
     algorithm, whose relative L2 error against exact sums is at most 3e-6 for the result and the gradient of x and
     1.2e-5 for that of the weight; bfloat16 is computed in float32 inside.
 
     Args:
-        x: [N, C, H, W] with H, W >= 3, float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W] with H, W >= 3, float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest
+            (no copy).
         weight: [O, C, 3, 3], dtype of x, any strides; [O, C + S, 3, 3] with a skip.
         bias: [O], dtype of x.
         skip: [N, S, H, W], dtype of x, or None (default): read as torch.cat([x, skip], dim=1) would be. Where
@@ -37,10 +40,16 @@ def conv_relu(
         algorithm: "auto" (default) chooses by shape; "direct" takes the sums as they are written; "winograd" saves
             three quarters of the multiplications and is for float32 on the CPU, where it is chosen from 16 channels on.
             It computes tiles of 4 x 4 pixels: an input that is not finite spoils the whole tiles that read it. "mma"
-            and "wgmma" are for bfloat16 on CUDA with C, S and O multiples of 8, where they are chosen: tensor cores
-            from compute capability 8.0 on, and those of 9.0 by its own instructions. Holds for the gradients, too; the
-            weight's by "mma" is "direct".
+            and "wgmma" are for CUDA with C, S and O multiples of 8: tensor cores from compute capability 8.0 on, and
+            those of 9.0 by its own instructions, which are for bfloat16 and float16. There they are chosen, "wgmma"
+            first, and `conv_relu_algorithm` says which. "mma" rounds float32 to TF32 (10 bits of mantissa), and is
+            chosen for it where torch lets products do so (`torch.set_float32_matmul_precision("high")`). Holds for the
+            gradients, too; of float32 the weight's by "mma" is "direct".
         packed: what `pack_conv_relu(weight)` returned, or None (default).
+        masks_gradient: whether x is the result of a ReLU, and its gradient wanted as that of the ReLU's input, 0 where
+            x <= 0; default False. The gradient is masked while it is stored.
+        gradient_is_masked: promises that nothing reads the result but operators that mask its gradient, which is then
+            taken as it is; default False: 0 where the result is 0. To mask twice changes nothing but the time.
 
     Returns:
         [N, O, H - 2, W - 2], dtype of x, in channels_last memory.
@@ -50,7 +59,8 @@ def conv_relu(
         TypeError: an argument has the wrong dtype.
     """
     if _wants_gradient(x, skip, weight, bias):
-        return _ConvRelu.apply(x, weight, bias, relu, algorithm, skip)  # type: ignore[no-any-return,no-untyped-call]
+        options = (relu, algorithm, masks_gradient, gradient_is_masked)
+        return _ConvRelu.apply(x, weight, bias, skip, *options)  # type: ignore[no-any-return,no-untyped-call]
     return torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip, packed)  # type: ignore[no-any-return]
 
 
@@ -63,6 +73,7 @@ def conv_relu_pool(
     algorithm: str = "auto",
     packed: Tensor | None = None,
     first: tuple[Tensor, Tensor] | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Convolve as `conv_relu` does, and take both ways on: the skip, cropped, and the maximum of every 2x2 pixels.
 
@@ -79,6 +90,7 @@ def conv_relu_pool(
         first: weight and bias of a `conv_relu` before this one, or None (default): x is then the input of that one.
             Without gradients on the CPU, the result for an image of 1 to 4 channels is made on the way, part by part,
             and never stored; elsewhere it is computed first.
+        masks_gradient: as for `conv_relu`.
 
     Returns:
         The skip [N, O, H - 2 - 2 crop, W - 2 - 2 crop], a window of channels_last memory, and the pooled
@@ -89,21 +101,47 @@ def conv_relu_pool(
         TypeError: an argument has the wrong dtype.
     """
     if _wants_gradient(x, None, weight, bias, *(first or ())):
-        x = x if first is None else conv_relu(x, *first, algorithm=algorithm)
-        return _ConvReluPool.apply(x, weight, bias, crop, algorithm)  # type: ignore[no-any-return,no-untyped-call]
+        if first is not None:
+            x = conv_relu(x, *first, algorithm=algorithm, masks_gradient=masks_gradient, gradient_is_masked=True)
+            masks_gradient = True
+        options = (crop, algorithm, masks_gradient)
+        return _ConvReluPool.apply(x, weight, bias, *options)  # type: ignore[no-any-return,no-untyped-call]
     arguments = (x, weight, bias, crop, algorithm, packed, *(first or ()))
     return torch.ops.unet_fast.conv_relu_pool(*arguments)  # type: ignore[no-any-return]
+
+
+def conv_relu_algorithm(x: Tensor, weight: Tensor, *, skip: Tensor | None = None) -> str:
+    """Return what "auto" means for `conv_relu` on CUDA: "wgmma", "mma" or "direct".
+
+    Tensor cores take every number of channels that is a multiple of 8, and fill up to the 64 that they multiply at once
+    with zeros; for other numbers it is "direct".
+
+    Args:
+        x: as for `conv_relu`, on CUDA.
+        weight: as for `conv_relu`.
+        skip: as for `conv_relu`; "direct" is given both sources concatenated.
+
+    Raises:
+        ValueError: an argument has the wrong shape or device.
+        TypeError: an argument has the wrong dtype.
+    """
+    x, skip = _channels_last(x), _dense_pixels(skip)
+    if _resolved("auto", x, skip, weight) == "mma":
+        return "mma"
+    name: str = _C.conv_relu_cuda_algorithm(x, skip, weight)
+    return "direct" if name == "auto" else name  # there is none that takes both sources
 
 
 def pack_conv_relu(weight: Tensor) -> Tensor | None:
     """Transform a weight once for many calls of `conv_relu` or `conv_relu_pool` without gradients.
 
     Args:
-        weight: [O, C, 3, 3], float32 on the CPU, float32 or bfloat16 on CUDA.
+        weight: [O, C, 3, 3], float32 on the CPU, any dtype of `conv_relu` on CUDA.
 
     Returns:
         On the CPU the transformed weight, four times the memory of the weight (six where AMX multiplies it) and valid
-        for the instruction set in use; on CUDA a bfloat16 weight in the memory order of tensor cores (channels_last).
+        for the instruction set in use; on CUDA a weight of bfloat16 or float16 in the memory order of tensor cores
+        (channels_last).
         None where "auto" takes the weight as it is.
 
     Raises:
@@ -111,7 +149,7 @@ def pack_conv_relu(weight: Tensor) -> Tensor | None:
         TypeError: the weight has the wrong dtype.
     """
     if weight.is_cuda:
-        return _channels_last(weight) if weight.dtype == torch.bfloat16 else None
+        return _channels_last(weight) if weight.dtype in (torch.bfloat16, torch.float16) else None
     floats = _C.conv_relu_packed(weight)
     if not floats:
         return None
@@ -127,29 +165,39 @@ def _wants_gradient(*tensors: Tensor | None) -> bool:
 class _ConvRelu(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool, algorithm: str, skip: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        skip: Tensor | None,
+        relu: bool,
+        algorithm: str,
+        masks_gradient: bool,
+        gradient_is_masked: bool,
     ) -> Tensor:
         y: Tensor = torch.ops.unet_fast.conv_relu(x, weight, bias, relu, algorithm, skip)
-        ctx.algorithm = algorithm
-        ctx.save_for_backward(x, weight, y if relu else None, skip)
+        ctx.algorithm, ctx.masks_gradient = algorithm, masks_gradient
+        ctx.save_for_backward(x, weight, y if relu and not gradient_is_masked else None, skip)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, y, skip = ctx.saved_tensors
-        *wanted, _, _, needs_skip = ctx.needs_input_grad
-        needs = [wanted[0] or needs_skip, *wanted[1:]]
-        *grads, grad_skip = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, ctx.algorithm, skip)
-        grads = [grad if need else None for grad, need in zip(grads, wanted, strict=True)]
-        return *grads, None, None, grad_skip if needs_skip else None
+        wanted = ctx.needs_input_grad[:4]
+        needs = [wanted[0] or wanted[3], *wanted[1:3]]
+        options = (ctx.algorithm, skip, ctx.masks_gradient)
+        grads = torch.ops.unet_fast.conv_relu_backward(grad, y, x, weight, needs, *options)
+        return *(grad if need else None for grad, need in zip(grads, wanted, strict=True)), None, None, None, None
 
 
 class _ConvReluPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, crop: int, algorithm: str, masks_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
         y, pooled = torch.ops.unet_fast.conv_relu_pool(x, weight, bias, 0, algorithm)
-        ctx.algorithm = algorithm
+        ctx.algorithm, ctx.masks_gradient = algorithm, masks_gradient
         ctx.save_for_backward(x, weight, y)
         return _cropped(y, crop), pooled
 
@@ -159,8 +207,9 @@ class _ConvReluPool(torch.autograd.Function):
         x, weight, y = ctx.saved_tensors
         needs = list(ctx.needs_input_grad[:3])
         grad = torch.ops.unet_fast.max_pool_backward(grad_pooled, y, grad_skip, True)
-        *grads, _ = torch.ops.unet_fast.conv_relu_backward(grad, None, x, weight, needs, ctx.algorithm)
-        return *(grad if need else None for grad, need in zip(grads, needs, strict=True)), None, None
+        options = (ctx.algorithm, None, ctx.masks_gradient)
+        *grads, _ = torch.ops.unet_fast.conv_relu_backward(grad, None, x, weight, needs, *options)
+        return *(grad if need else None for grad, need in zip(grads, needs, strict=True)), None, None, None
 
 
 def _cropped(y: Tensor, crop: int) -> Tensor:
@@ -176,6 +225,12 @@ def _dense_pixels(skip: Tensor | None) -> Tensor | None:
     if skip is None or (skip.stride(1) == 1 and skip.stride(3) == skip.shape[1]):
         return skip
     return _channels_last(skip)
+
+
+def _resolved(algorithm: str, x: Tensor, skip: Tensor | None, weight: Tensor) -> str:
+    """Return the algorithm, where "auto" of float32 on CUDA is "mma" if torch allows TF32 and the shapes do."""
+    is_tf32 = algorithm == "auto" and allows_tf32(x) and _C.conv_relu_fuses(x, skip, weight, "mma")
+    return "mma" if is_tf32 else algorithm
 
 
 def _cuda_weight(x: Tensor, skip: Tensor | None, weight: Tensor, algorithm: str, transposed: bool = False) -> Tensor:
@@ -211,6 +266,7 @@ def _conv_relu(
 ) -> Tensor:
     y = _empty(x, weight)
     x, skip = _channels_last(x), _dense_pixels(skip)
+    algorithm = _resolved(algorithm, x, skip, weight)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
     if x.is_cuda:
@@ -266,6 +322,8 @@ def _conv_relu_pool(
     first = None if first_weight is None or first_bias is None else (first_weight, first_bias.contiguous())
     if first and not _C.conv_relu_makes_first(x, first[0], weight, algorithm):
         x, first = _conv_relu(x, *first, True, algorithm), None
+    if not first:
+        algorithm = _resolved(algorithm, x, None, weight)
     if not first and not _C.conv_relu_fuses(x, None, weight, algorithm):
         _pooled_size(x, weight, crop, False)
         y = _conv_relu(x, weight, bias, True, algorithm, packed=packed)
@@ -295,6 +353,7 @@ def _empty_backward(
     needs: list[bool],
     algorithm: str = "auto",
     skip: Tensor | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     needs_weight = needs[1] or needs[2]  # the two are computed together
     return (
@@ -313,14 +372,18 @@ def _conv_relu_backward(
     needs: list[bool],
     algorithm: str = "auto",
     skip: Tensor | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, skip = _channels_last(x), _dense_pixels(skip)
+    algorithm = _resolved(algorithm, x, skip, weight)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         both = torch.cat([x, skip], dim=1)
         grad_both, grad_weight, grad_bias, nothing = _conv_relu_backward(grad, y, both, weight, needs, algorithm)
         if not needs[0]:
             return grad_both, grad_weight, grad_bias, nothing
         grad_x, grad_skip = (_channels_last(part) for part in grad_both.split([x.shape[1], skip.shape[1]], dim=1))
+        if masks_gradient:
+            grad_x = torch.ops.aten.threshold_backward(grad_x, x, 0)
         return grad_x, grad_weight, grad_bias, grad_skip
     results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
     grad_x, grad_weight, grad_bias, grad_skip = results
@@ -331,16 +394,18 @@ def _conv_relu_backward(
     if needs[0]:
         rest = None if skip is None else grad_skip
         turned = _cuda_weight(x, skip, weight, algorithm, transposed=True) if x.is_cuda else weight
-        _C.conv_relu_data_grad(grad, y, turned, algorithm, grad_x, rest, scratch(x), stream(x))
+        mask = x if masks_gradient else None
+        _C.conv_relu_data_grad(grad, y, turned, algorithm, mask, grad_x, rest, scratch(x), stream(x))
     if needs[1] or needs[2]:
         _C.conv_relu_weight_grad(grad, y, x, skip, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
     return results
 
 
-# y is the result where it had a ReLU, else None. What is not needed comes back empty; needs[0] speaks of x and skip.
+# y is the result where it had a ReLU and grad has not gone through it, else None. What is not needed comes back empty;
+# needs[0] speaks of x and skip.
 register(
     "conv_relu_backward(Tensor grad, Tensor? y, Tensor x, Tensor weight, bool[3] needs, str algorithm='auto',"
-    " Tensor? skip=None) -> (Tensor, Tensor, Tensor, Tensor)",
+    " Tensor? skip=None, bool masks_gradient=False) -> (Tensor, Tensor, Tensor, Tensor)",
     _conv_relu_backward,
     _empty_backward,
 )

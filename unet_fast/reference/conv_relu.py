@@ -14,11 +14,15 @@ def conv_relu(
     relu: bool = True,
     algorithm: str = "auto",
     packed: Tensor | None = None,
+    masks_gradient: bool = False,
+    gradient_is_masked: bool = False,
 ) -> Tensor:
     """Convolve with a 3x3 kernel, add the bias and take the positive part; see `unet_fast.ops.conv_relu`.
 
-    PyTorch chooses its algorithm itself.
+    PyTorch chooses its algorithm itself, and F.relu masks the gradient in any case.
     """
+    if masks_gradient:
+        x = F.relu(x)  # x as it is
     y = F.conv2d(x if skip is None else torch.cat([x, skip], dim=1), weight, bias)
     return F.relu(y) if relu else y
 
@@ -32,7 +36,10 @@ def conv_relu_pool(
     algorithm: str = "auto",
     packed: Tensor | None = None,
     first: tuple[Tensor, Tensor] | None = None,
+    masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Convolve, and return the result cropped, and pooled; see `unet_fast.ops.conv_relu_pool`."""
-    y = conv_relu(x if first is None else conv_relu(x, *first), weight, bias)
+    if first is not None:
+        x, masks_gradient = conv_relu(x, *first, masks_gradient=masks_gradient), True
+    y = conv_relu(x, weight, bias, masks_gradient=masks_gradient)
     return y[..., crop : y.shape[-2] - crop, crop : y.shape[-1] - crop], F.max_pool2d(y, 2)
