@@ -176,15 +176,16 @@ def test_forward_threads(compare, quick, threads, base, tile):
             group=f"scaling forward base-{base} threads",
             agreement=near(1e-5),
             gflop=direct_gflop(base, tile),
-            rounds=5,
+            rounds=3,
             size=("threads", threads),
         )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
-def test_train_step_threads(compare, quick, threads, base, tile):
+def test_train_step_threads(compare, quick, within, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
+    within(base, 16)
     net, batch = network(base), training_batch(tile)
     plain = twin(net, CHANNELS_LAST)
     compare(
