@@ -10,7 +10,6 @@ from benchmarks.conftest import OURS
 from benchmarks.instances import cells
 from unet_fast import ops
 
-
 SAME_D1 = Agreement("different values of d1", 0, lambda ours, other: float((ours[0][0] != other.float()).sum()))
 
 
