@@ -11,8 +11,12 @@ Score = Literal["auto", "seg", "iou", "rand_error", "pixel_error"]
 
 # Values of TrainConfig's fields that a preset sets; what is given beside it wins. "modern" is the defaults themselves.
 # "paper" is section 3: one large tile per step, SGD with momentum 0.99. The paper gives no learning rate.
-# Measured at base 8 on the drawn cells, 384 steps, one seed: SGD learns from 1e-3 to 3e-3 and fails at 1e-2; Adam's
-# best rate of 1e-3 to 1e-2 is 2e-3 without warmup (5e-3 with warmup is better with one seed, worse with another).
+# Measured with three seeds at base 8, depth 3 on 160 tiles of bright cells (benchmarks/results/2026-11-25-learning-rates),
+# IoU in the mean: SGD learns at 1e-3 (0.50, one seed nothing) and 3e-3 (0.74), not at 3e-4 and 1e-2. Adam is best at
+# 2e-3 (0.58, every seed learns); at 1e-3 and 5e-3 one seed found nothing. 20 steps of warmup help at 5e-3 (0.67, every
+# seed) and hurt at 2e-3 (0.43, one seed nothing); at base 8, 384 steps on the drawn cells, 5e-3 with warmup was better
+# with one seed and worse with another, so the preset stays at 2e-3. Averaged weights and steps of four tiles did not
+# help in so short a time. By loss and SEG Adam at 2e-3 (0.35, 0.27) is ahead of SGD at any rate (0.48, 0.23 at best).
 PRESETS: dict[str, dict[str, Any]] = {
     "modern": {},
     "paper": {
