@@ -11,7 +11,7 @@ Score = Literal["auto", "seg", "iou", "rand_error", "pixel_error"]
 
 # Values of TrainConfig's fields that a preset sets; what is given beside it wins. "modern" is the defaults themselves.
 # "paper" is section 3: one large tile per step, SGD with momentum 0.99. The paper gives no learning rate.
-# Measured with three seeds at base 8, depth 3 on 160 tiles of bright cells (benchmarks/results/2026-11-25-learning-rates),
+# Measured with three seeds, base 8, depth 3, 160 tiles of bright cells (benchmarks/results/2026-11-25-learning-rates),
 # IoU in the mean: SGD learns at 1e-3 (0.50, one seed nothing) and 3e-3 (0.74), not at 3e-4 and 1e-2. Adam is best at
 # 2e-3 (0.58, every seed learns); at 1e-3 and 5e-3 one seed found nothing. 20 steps of warmup help at 5e-3 (0.67, every
 # seed) and hurt at 2e-3 (0.43, one seed nothing); at base 8, 384 steps on the drawn cells, 5e-3 with warmup was better
