@@ -27,9 +27,10 @@ def test_layer_conv_relu(compare, device, quick, shape, direction):
     weight = torch.randn(out_channels, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
     bias = torch.randn(out_channels) / 10
     compare(
-        rivals.layouts({OURS: ops.conv_relu}, reference.conv_relu, (x, weight, bias), direction),
+        **rivals.forms(
+            {OURS: ops.conv_relu}, reference.conv_relu, (x, weight, bias), direction, relu=True, timed=not quick
+        ),
         group=f"layer conv_relu {direction}",
-        verify=rivals.verify(direction, relu=True),
         gflop=rivals.gflop(9 * channels * out_channels * (side - 2) ** 2, channels, direction),
         rounds=5,
     )
@@ -44,9 +45,10 @@ def test_layer_up_conv(compare, device, quick, shape, direction):
     weight = torch.randn(channels, out_channels, 2, 2) * (2 / channels) ** 0.5
     bias = torch.randn(out_channels) / 10
     compare(
-        rivals.layouts({OURS: ops.up_conv}, reference.up_conv, (x, weight, bias), direction),
+        **rivals.forms(
+            {OURS: ops.up_conv}, reference.up_conv, (x, weight, bias), direction, relu=False, timed=not quick
+        ),
         group=f"layer up_conv {direction}",
-        verify=rivals.verify(direction, relu=False),
         gflop=rivals.gflop(4 * channels * out_channels * side**2, channels, direction),
         rounds=5,
     )

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks import rivals
+from benchmarks.agreement import EQUAL
 from benchmarks.conftest import OURS
 from unet_fast import ops, reference
 
@@ -16,7 +18,7 @@ def pad_and_slice(image: torch.Tensor, origins: torch.Tensor, side: int) -> torc
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize(("channels", "side"), [(1, 1024), (1, 2048), (3, 1024)])
-def test_mirror_tiles(compare, device, channels, side, dtype):
+def test_mirror_tiles(compare, device, quick, channels, side, dtype):
     image = (torch.rand(channels, side, side) * 255).to(dtype)
     steps = torch.arange(-92, side - 92, 388)
     origins = torch.cartesian_prod(steps, steps)
@@ -32,15 +34,19 @@ def test_mirror_tiles(compare, device, channels, side, dtype):
         copied[:part].copy_(source)
         return copied.view(len(origins), 572, 572, channels).permute(0, 3, 1, 2)
 
+    calls = {
+        OURS: lambda: ops.mirror_tiles(image, origins, 572),
+        "indexing": lambda: reference.mirror_tiles(image, origins, 572),
+        "F.pad": lambda: pad_and_slice(image, origins, 572),
+        "copy of as many bytes": copy,
+    }
+    if not quick:
+        compiled = rivals.compiled(reference.mirror_tiles)
+        calls["indexing, torch.compile"] = lambda: compiled(image, origins, 572)
     compare(
-        {
-            OURS: lambda: ops.mirror_tiles(image, origins, 572),
-            "indexing": lambda: reference.mirror_tiles(image, origins, 572),
-            "F.pad": lambda: pad_and_slice(image, origins, 572),
-            "copy of as many bytes": copy,
-        },
+        calls,
         group="mirror_tiles",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        agreement=EQUAL,
         gbyte=moved / 1e9,
         references=("copy of as many bytes",),
     )

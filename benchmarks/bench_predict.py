@@ -9,6 +9,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from benchmarks import rivals
+from benchmarks.agreement import near
 from benchmarks.conftest import OURS
 from benchmarks.limited import limited_rivals
 from benchmarks.networks import (
@@ -20,13 +22,8 @@ from benchmarks.networks import (
     training_batch,
     twin,
 )
-from tests.norms import relative_l2
 from unet_fast.ops import build_info
 from unet_fast.ops._native import _C
-
-
-def verify(ours, other):
-    assert relative_l2(ours, other) <= 1e-5
 
 
 @pytest.fixture
@@ -46,9 +43,21 @@ def test_predict(compare, quick, base, tile, weights):
     if quick:
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    image_last, lower = in_layout(image, CHANNELS_LAST), rivals.autocast(twin(net, CHANNELS_LAST))
     with torch.inference_mode(), net.packed_weights() if weights == "packed" else nullcontext():
-        rivals = {OURS: lambda: net(image), **forward_rivals(net, image, compiled=not quick)}
-        compare(rivals, group="predict", verify=verify, gflop=direct_gflop(base, tile), rounds=5)
+        compare(
+            {
+                OURS: lambda: net(image),
+                **forward_rivals(net, image, compiled=not quick),
+                rivals.AUTOCAST: lambda: lower(image_last),
+            },
+            group="predict",
+            agreement=near(1e-5),
+            exceptions={rivals.AUTOCAST: near(0.05)},
+            references=(rivals.AUTOCAST,),
+            gflop=direct_gflop(base, tile),
+            rounds=3 if base == 64 else 5,  # seconds a call
+        )
 
 
 @pytest.mark.parametrize("weights", ["plain", "packed"])
@@ -59,9 +68,15 @@ def test_predict_avx2(compare, quick, tmp_path, avx2, weights):
     with (
         torch.inference_mode(),
         net.packed_weights() if weights == "packed" else nullcontext(),
-        limited_rivals("avx2", base, tile, tmp_path, compiled=not quick) as rivals,
+        limited_rivals("avx2", base, tile, tmp_path, compiled=not quick) as limited,
     ):
-        compare({OURS: lambda: net(image), **rivals}, group="predict avx2", verify=verify, rounds=5)
+        compare(
+            {OURS: lambda: net(image), **limited},
+            group="predict avx2",
+            agreement=near(1e-5),
+            gflop=direct_gflop(base, tile),
+            rounds=3,
+        )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 572)])
@@ -72,13 +87,7 @@ def test_predict_bfloat16(compare, quick, base, tile):
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
     last, image_last, small = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST), image.bfloat16()
 
-    def autocast():
-        with torch.autocast("cpu", torch.bfloat16):
-            return last(image_last)
-
-    def near(ours, other):
-        assert relative_l2(ours, other) <= 0.05
-
+    lower = rivals.autocast(last)
     with torch.inference_mode(), net.packed_weights():
-        rivals = {OURS: lambda: net(small), "autocast bfloat16 channels_last": autocast}
-        compare(rivals, group="predict bfloat16", verify=near, gflop=direct_gflop(base, tile), rounds=5)
+        calls = {OURS: lambda: net(small), rivals.AUTOCAST: lambda: lower(image_last)}
+        compare(calls, group="predict bfloat16", agreement=near(0.05), gflop=direct_gflop(base, tile), rounds=5)

@@ -9,20 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.agreement import EQUAL, close, near
 from benchmarks.conftest import OURS
 from benchmarks.instances import cells
-from benchmarks.networks import in_layout, network, training_batch, training_step, twin
-from tests.norms import relative_l2
+from benchmarks.networks import CHANNELS_LAST, direct_gflop, in_layout, network, training_batch, training_step, twin
 from unet_fast import ops, reference
 from unet_fast.augment import identity_warp
+from unet_fast.geometry import TilePlan
 from unet_fast.predict import predict
 
 SIDES = [256, 512, 1024, 2048, 4096, 8192]
 CLASS_WEIGHT, BORDER, SIGMA = torch.tensor([0.8, 1.3]), 10.0, 5.0
-
-
-def equal_weights(ours, other):
-    torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)
 
 
 def weight_map_rivals(labels, peer: bool):
@@ -41,7 +38,14 @@ def test_weight_map_side(compare, within, side):
     rows = [torch.cat([torch.where(block > 0, block + 128 * (copies * y + x), 0) for x in range(copies)], 2)
             for y in range(copies)]  # fmt: skip
     rivals = weight_map_rivals(torch.cat(rows, 1), side <= 256)
-    compare(rivals, group="scaling weight_map side", verify=equal_weights, rounds=5, size=("pixels", side**2))
+    compare(
+        rivals,
+        group="scaling weight_map side",
+        agreement=close(1e-5),
+        gbyte=9e-9 * side**2,
+        rounds=5,
+        size=("pixels", side**2),
+    )
 
 
 @pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000])
@@ -53,7 +57,21 @@ def test_weight_map_cells(compare, within, count):
     compare(
         weight_map_rivals(labels, False),
         group="scaling weight_map cells",
-        verify=equal_weights,
+        agreement=close(1e-5),
+        gbyte=9e-9 * labels.numel(),
+        rounds=5,
+        size=("cells in 2048 x 2048 pixels", count),
+    )
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000, 60_000])
+def test_nearest_two_distances_cells(compare, count):
+    labels = cells(count, 2048)
+    compare(
+        {OURS: lambda: ops.nearest_two_distances(labels)},
+        group="scaling nearest_two_distances cells",
+        agreement=EQUAL,
+        gbyte=12e-9 * labels.numel(),
         rounds=5,
         size=("cells in 2048 x 2048 pixels", count),
     )
@@ -66,15 +84,17 @@ def test_elastic_warp_side(compare, within, side):
     warp = identity_warp(torch.zeros(1, 2, dtype=torch.int64))
     warp = warp._replace(displacement=10 * torch.randn(1, 2, 3, 3))
     grid = F.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=True)
+    part = "grid_sample, image only, on a field that exists"  # all of it: see bench_elastic_warp
     compare(
         {
             OURS: lambda: ops.elastic_warp(image, labels, warp, side),
-            "grid_sample, image only, on a field that exists": lambda: F.grid_sample(
-                image, grid, padding_mode="reflection", align_corners=True
-            ),
+            part: lambda: F.grid_sample(image, grid, padding_mode="reflection", align_corners=True),
         },
         group="scaling elastic_warp side",
-        verify=lambda ours, other: None,  # bench_elastic_warp compares the two on one field
+        agreement=EQUAL,
+        exceptions={part: None},
+        references=(part,),
+        gbyte=16e-9 * side**2,
         rounds=5,
         size=("pixels", side**2),
     )
@@ -92,7 +112,8 @@ def test_mirror_tiles_side(compare, within, side):
             "indexing": lambda: reference.mirror_tiles(image, origins, 572),
         },
         group="scaling mirror_tiles side",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=0, atol=0),
+        agreement=EQUAL,
+        gbyte=(side**2 + 4 * len(origins) * 572**2) / 1e9,
         rounds=5,
         size=("pixels", side**2),
     )
@@ -109,7 +130,8 @@ def test_predict_side(compare, within, side):
             "plain PyTorch": lambda: predict(plain, image, 572, probabilities=True),
         },
         group="scaling predict side",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
+        agreement=close(1e-4),
+        gflop=len(TilePlan((side, side), 572).output_origins) * direct_gflop(8, 572),
         rounds=3,
         size=("pixels", side**2),
     )
@@ -124,7 +146,8 @@ def test_forward_batch(compare, within, batch):
         compare(
             {OURS: lambda: net(image), "eager channels_last": lambda: plain(image)},
             group="scaling forward batch",
-            verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
+            agreement=near(1e-5),
+            gflop=batch * direct_gflop(16, 316),
             rounds=5,
             size=("images of 316 x 316", batch),
         )
@@ -146,31 +169,30 @@ def test_forward_threads(compare, quick, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
-    plain, image_last = twin(net, torch.channels_last), in_layout(image, torch.channels_last)
+    plain, image_last = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
     with torch.inference_mode(), net.packed_weights():
         compare(
             {OURS: lambda: net(image), "eager channels_last": lambda: plain(image_last)},
             group=f"scaling forward base-{base} threads",
-            verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4),
-            rounds=5,
+            agreement=near(1e-5),
+            gflop=direct_gflop(base, tile),
+            rounds=3,
             size=("threads", threads),
         )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
-def test_train_step_threads(compare, quick, threads, base, tile):
+def test_train_step_threads(compare, quick, within, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
+    within(base, 16)
     net, batch = network(base), training_batch(tile)
-    plain = twin(net, torch.channels_last)
-
-    def verify(ours, other):
-        assert all(relative_l2(a, b) < 1e-2 for a, b in zip(ours, other, strict=True))
-
+    plain = twin(net, CHANNELS_LAST)
     compare(
         {OURS: training_step(net, batch), "eager channels_last": training_step(plain, batch)},
         group=f"scaling train_step base-{base} threads",
-        verify=verify,
+        agreement=near(1e-2),
+        gflop=direct_gflop(base, tile, training=True),
         rounds=3,
         size=("threads", threads),
     )

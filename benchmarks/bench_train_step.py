@@ -7,6 +7,8 @@ weight map): the ratio says how little of the time is spent waiting for data.
 import pytest
 import torch
 
+from benchmarks import rivals
+from benchmarks.agreement import EQUAL, Agreement
 from benchmarks.conftest import OURS
 from benchmarks.networks import (
     CHANNELS_LAST,
@@ -24,10 +26,10 @@ from unet_fast.data import synthetic_cells
 from unet_fast.trainer import Trainer
 
 
-def verify(ours, other):
+def apart(ours, other):
     """All gradients as one vector: where a sum is 0 but for rounding, two ReLUs may differ in what they let pass."""
     ours, other = (torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (ours, other))
-    assert relative_l2(ours, other) <= 1e-3
+    return relative_l2(ours, other)
 
 
 @pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 316)])
@@ -37,16 +39,26 @@ def test_train_step(compare, quick, base, tile):
     image, classes, weights = batch = training_batch(tile)
     net = network(base)
     last, eager = twin(net, CHANNELS_LAST), twin(net, NCHW)
-    rivals = {
+    lower = twin(net, CHANNELS_LAST)
+    batch_last = in_layout(image, CHANNELS_LAST), classes, weights
+    calls = {
         OURS: training_step(net, (image, classes.byte(), weights)),  # the types that `target_classes` makes
         "eager NCHW": training_step(eager, batch),
-        "eager channels_last": training_step(last, (in_layout(image, CHANNELS_LAST), classes, weights)),
+        "eager channels_last": training_step(last, batch_last),
+        rivals.AUTOCAST: training_step(lower, batch_last, rivals.autocast(lower)),
     }
     if not quick:
-        torch._dynamo.reset()
         peer = twin(net, NCHW)
-        rivals["torch.compile"] = training_step(peer, batch, torch.compile(peer))
-    compare(rivals, group="train_step", verify=verify, gflop=direct_gflop(base, tile, training=True), rounds=3)
+        calls["torch.compile"] = training_step(peer, batch, rivals.compiled(peer))
+    compare(
+        calls,
+        group="train_step",
+        agreement=Agreement("relative L2 of all gradients", 1e-3, apart),
+        exceptions={rivals.AUTOCAST: Agreement("relative L2 of all gradients", 0.5, apart)},
+        references=(rivals.AUTOCAST,),
+        gflop=direct_gflop(base, tile, training=True),
+        rounds=3,
+    )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(64, 572), (16, 316)])
@@ -59,17 +71,14 @@ def test_waiting_for_data(compare, quick, tmp_path, base, tile):
 
     def step():
         batch = data()
-        trainer.step.gradients([batch], [[0]])
-        trainer.step.update(1e-6, 0)
+        trainer.step.take([batch], [[0]], 1e-6, 0).item()
         return batch
-
-    def same_tile(ours, other):
-        assert all(torch.equal(*pair) for pair in zip(ours, other, strict=True))
 
     compare(
         {OURS: data, "whole step": step},
         group="waiting_for_data",
-        verify=same_tile,
+        agreement=EQUAL,
+        gbyte=4 * 5 * config.tile**2 / 1e9,  # image and labels read, tile, classes and weights written
         rounds=5,
         references=("whole step",),
     )

@@ -12,13 +12,13 @@ SHAPES = [(32, 16, 196), (16, 8, 196)]  # C, O, side of the input in pixels
 
 @pytest.mark.parametrize("direction", rivals.DIRECTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_up_conv(compare, device, shape, direction):
+def test_up_conv(compare, device, quick, shape, direction):
     channels, out_channels, side = shape
     x, weight = torch.randn(1, channels, side, side), torch.randn(channels, out_channels, 2, 2) / channels**0.5
+    tensors = (x, weight, torch.randn(out_channels))
     compare(
-        rivals.layouts({OURS: ops.up_conv}, reference.up_conv, (x, weight, torch.randn(out_channels)), direction),
+        **rivals.forms({OURS: ops.up_conv}, reference.up_conv, tensors, direction, relu=False, timed=not quick),
         group=f"up_conv {direction}",
-        verify=rivals.verify(direction, relu=False),
         gflop=rivals.gflop(4 * channels * out_channels * side**2, channels, direction),
         rounds=5,
     )

@@ -1,13 +1,17 @@
-"""weight_map against scipy's Euclidean distance transform, one per cell."""
+"""weight_map against scipy's Euclidean distance transform, one per cell, and against plain PyTorch.
+
+The latter computes the distances of all pixels to all cells' pixels: only a small image allows that.
+"""
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from benchmarks.agreement import close
 from benchmarks.conftest import OURS
 from benchmarks.instances import cells
-from unet_fast import ops
+from unet_fast import ops, reference
 
 BORDER, SIGMA, MARGIN = 10.0, 5.0, 30  # beyond a margin of 6 sigma the border term is below 2e-7
 CLASS_WEIGHT = [0.8, 1.3]
@@ -39,11 +43,7 @@ def full(labels: np.ndarray) -> torch.Tensor:
     return weights_of(labels, {cell: (slice(None), slice(None)) for cell in np.unique(labels[labels > 0])})
 
 
-def verify(ours: torch.Tensor, other: torch.Tensor) -> None:
-    torch.testing.assert_close(ours.cpu(), other, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(("count", "side"), [(60, 512), (450, 512), (4000, 2048)])
+@pytest.mark.parametrize(("count", "side"), [(110, 256), (60, 512), (450, 512), (4000, 2048)])
 def test_weight_map(compare, device, quick, count, side):
     labels, class_weight = cells(count, side).to(device), torch.tensor(CLASS_WEIGHT)
     rivals = {
@@ -52,8 +52,10 @@ def test_weight_map(compare, device, quick, count, side):
     }
     if side <= 512 and (count <= 60 or not quick):  # seconds
         rivals["scipy EDT per cell, two running minima"] = lambda: full(labels[0].cpu().numpy())
+    if side <= 256:
+        rivals["plain PyTorch"] = lambda: reference.weight_map(labels, class_weight, BORDER, SIGMA)
     bytes_moved = side**2 * (4 + 1 + 4)  # labels, classes, weights
-    compare(rivals, group="weight_map", verify=verify, gbyte=bytes_moved / 1e9, rounds=3)
+    compare(rivals, group="weight_map", agreement=close(1e-5), gbyte=bytes_moved / 1e9, rounds=3)
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -70,7 +72,7 @@ def test_few_cells_in_a_large_image(compare, device, count):
             "scipy EDT per cell, cropped": lambda: cropped(labels[0].cpu().numpy()),
         },
         group="weight_map",
-        verify=verify,
+        agreement=close(1e-5),
         gbyte=labels.numel() * (4 + 1 + 4) / 1e9,
         rounds=5,
     )

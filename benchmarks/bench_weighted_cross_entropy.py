@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks import rivals
+from benchmarks.agreement import near
 from benchmarks.conftest import OURS
 from unet_fast import ops
 
@@ -16,7 +18,7 @@ def loss_of_cross_entropy(logits: torch.Tensor, classes: torch.Tensor, weights: 
 
 @pytest.mark.parametrize("classes", [2, 9])
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
-def test_weighted_cross_entropy(compare, device, classes, layout):
+def test_weighted_cross_entropy(compare, device, quick, classes, layout):
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     logits = torch.randn(4, classes, SIDE, SIDE).contiguous(memory_format=memory_format).requires_grad_()
     target = torch.randint(0, classes, (4, SIDE, SIDE))
@@ -26,13 +28,23 @@ def test_weighted_cross_entropy(compare, device, classes, layout):
         loss = compute(logits, target, weights)
         return loss.detach(), torch.autograd.grad(loss, logits)[0]
 
+    def lower(logits: torch.Tensor, classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return loss_of_cross_entropy(logits.bfloat16(), classes, weights.bfloat16()).float()
+
     small_target = target.byte()
+    calls = {
+        OURS: lambda: step(ops.weighted_cross_entropy, small_target),
+        "F.cross_entropy": lambda: step(loss_of_cross_entropy, target),
+        "F.cross_entropy in bfloat16": lambda: step(lower, target),
+    }
+    if not quick:
+        compiled = rivals.compiled(loss_of_cross_entropy)
+        calls["F.cross_entropy, torch.compile"] = lambda: step(compiled, target)
     compare(
-        {
-            OURS: lambda: step(ops.weighted_cross_entropy, small_target),
-            "F.cross_entropy": lambda: step(loss_of_cross_entropy, target),
-        },
+        calls,
         group="weighted_cross_entropy",
-        verify=lambda ours, other: torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-10),
+        agreement=near(1e-5),
+        exceptions={"F.cross_entropy in bfloat16": near(0.05)},
+        references=("F.cross_entropy in bfloat16",),
         gbyte=(4 * 3 * logits.numel() + (1 + 4) * 2 * target.numel()) / 1e9,  # logits twice, gradient, classes, weights
     )

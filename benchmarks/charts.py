@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import OURS, Row, Run, grouped
+from benchmarks.report import OURS, Row, Run, grouped, growth
 
 
 def draw(run: Run, folder: Path) -> list[Path]:
@@ -44,11 +44,11 @@ def _layers(run: Run, folder: Path) -> Iterator[Path]:
         figure = Figure(figsize=(9, 4))
         axes = figure.subplots()
         places = range(len(layers))
-        axes.plot(places, [min(row.others.values()) for row in layers], "o-", color="tab:gray", label="best rival")
+        axes.plot(places, [row.best_rival for row in layers], "o-", color="tab:gray", label="best rival")
         axes.plot(places, [row.values[OURS] for row in layers], "o-", color="tab:green", label=OURS)
         floors = [_floor(row) for row in layers]
         if all(floors):
-            axes.plot(places, floors, "--", color="black", label="the direct sums at the best GEMM's rate")
+            axes.plot(places, floors, "--", color="black", label="the direct sums at the FMA peak")
         axes.set_xticks(places, [row.name.partition("[")[2].rstrip("]") for row in layers], rotation=75, fontsize=7)
         axes.set_ylabel("ms")
         axes.set_title(group)
@@ -62,13 +62,15 @@ def _floor(row: Row) -> float:
 
 
 def _scaling(run: Run, folder: Path) -> Iterator[Path]:
-    """Draw time over size on logarithmic axes for every group that varies something, with a line of slope 1."""
+    """Draw time over size for every group that varies something, with the fitted powers and what is in proportion."""
     for (group, what), rows in grouped([row for row in run.rows if row.size], _group_and_axis).items():
         figure = Figure(figsize=(6, 4))
         axes = figure.subplots()
         for name in dict.fromkeys(name for row in rows for name in row.values):
             points = sorted((row.size[1], row.values[name]) for row in rows if row.size and name in row.values)
-            axes.plot(*zip(*points, strict=True), "o-", label=name, color="tab:green" if name == OURS else None)
+            power = growth(rows, name)
+            label = name if power is None else f"{name}, power {power:.2f}"
+            axes.plot(*zip(*points, strict=True), "o-", label=label, color="tab:green" if name == OURS else None)
         _linear(axes, rows)
         axes.set(xscale="log", yscale="log", xlabel=what, ylabel="ms", title=group)
         axes.legend(fontsize=8)

@@ -1,9 +1,9 @@
 """`compare`: time ours and its rivals in turn, round by round, in one process.
 
-Run `pytest benchmarks/ --benchmark-only`. Every benchmark first asserts that all rivals agree, then warms them up, then
-runs them interleaved, so that a change in the machine's speed meets all of them alike. Medians are reported at the
-end, as Markdown; `--benchmark-json FILE` keeps the time of every round. With `--benchmark-disable` all rivals run once
-and must agree, the large ones at a small size (`quick`).
+Run `pytest benchmarks/ --benchmark-only`. Every benchmark first asserts that all rivals agree, within a bound that is
+reported, then warms them up, then runs them interleaved, so that a change in the machine's speed meets all of them
+alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. With `--benchmark-disable` all
+rivals run once and must agree, the large ones at a small size (`quick`).
 """
 
 import os
@@ -13,19 +13,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import torch
 
 import unet_fast
+from benchmarks import peers
+from benchmarks.agreement import Agreement
+from benchmarks.fma_peak import fma_peak
 from benchmarks.report import OURS, grouped, row_of, table
 from unet_fast.ops import build_info
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # torch counts the cores that this process may use
 # Like with like: cuDNN would compute float32 convolutions in TF32.
 torch.backends.cudnn.allow_tf32 = False
+
+_CEILINGS = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -77,36 +82,30 @@ def within(request: pytest.FixtureRequest, quick: bool) -> Callable[[float, floa
 
 
 @pytest.fixture(scope="session")
-def best_gemm() -> float:
-    """The best rate of PyTorch's float32 matrix product over a few sizes, 10^9 operations per second.
+def ceilings(request: pytest.FixtureRequest) -> dict[str, float]:
+    """The most that this machine does with these threads, measured in this run.
 
-    It stands for the most that the CPU can multiply and add with these threads: close to it, never above it.
+    "FMA": float32 multiply-adds, 10^9 operations per second; absent without a C compiler. "copy": memory read and
+    written by a copy, 10^9 bytes per second.
     """
-    rates = []
-    for side in (512, 768, 1024, 1536, 2048):
-        a, b, product = (torch.randn(side, side) for _ in range(3))
-        rates += [
-            2e-9 * side**3 / _seconds(lambda a=a, b=b, product=product: torch.mm(a, b, out=product)) for _ in range(10)
-        ]
-    return max(rates)
-
-
-@pytest.fixture(scope="session")
-def best_copy() -> float:
-    """The best rate of copying memory with these threads, 10^9 bytes read and written per second."""
-    source, target = torch.zeros(1 << 26), torch.zeros(1 << 26)  # 256 MB: beyond the caches
-    return max(2e-9 * 4 * source.numel() / _seconds(lambda: target.copy_(source)) for _ in range(5))
+    source, target = torch.zeros(1 << 26, device="cpu"), torch.zeros(1 << 26, device="cpu")  # 256 MB: beyond the caches
+    copy = max(2e-9 * 4 * source.numel() / _seconds(lambda: target.copy_(source)) for _ in range(5))
+    peak = fma_peak(torch.get_num_threads())
+    found = {"copy": copy} | ({} if peak is None else {"FMA": peak})
+    request.config.stash[_CEILINGS] = found
+    return found
 
 
 @pytest.fixture
 def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return compare(rivals, group=..., verify=..., gflop=..., gbyte=..., rounds=...)."""
+    """Return compare(rivals, group=..., agreement=..., gflop=..., gbyte=..., rounds=...)."""
 
     def run(
         rivals: dict[str, Callable[[], Any]],
         *,
         group: str,
-        verify: Callable[[Any, Any], None],
+        agreement: Agreement,
+        exceptions: Mapping[str, Agreement | None] | None = None,
         gflop: float | None = None,
         gbyte: float | None = None,
         rounds: int = 9,
@@ -118,7 +117,8 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         Args:
             rivals: name -> call; one of them is OURS.
             group: the heading under which the row is reported.
-            verify: verify(ours, other) asserts that two results agree.
+            agreement: what results are checked by, each rival's against ours.
+            exceptions: of the rivals, those that another check suits; None where the result is of another kind.
             gflop: work of one call, 10^9 floating-point operations.
             gbyte: bytes that one call must move at least, 10^9.
             rounds: timed rounds after one warm-up.
@@ -129,8 +129,12 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         others = {name: call for name, call in rivals.items() if name != OURS}
         benchmark.group = group
         result = benchmark.pedantic(ours) if benchmark.disabled else ours()
-        for call in others.values():
-            verify(result, call())
+        checks = dict.fromkeys(others, agreement) | dict(exceptions or {})
+        found = [
+            (name, check.what, check.bound, check.check(name, result, call()))
+            for name, call in others.items()
+            if (check := checks[name]) is not None
+        ]
         if benchmark.disabled:
             return
         del result
@@ -150,10 +154,10 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             "threads": torch.get_num_threads(),
             "size": size,
             "references": references,
+            "agreement": found,
             "gflops": None if gflop is None else gflop / median,
             "gbytes_per_s": None if gbyte is None else gbyte / median,
-            "best_gemm_gflops": request.getfixturevalue("best_gemm") if gflop is not None and on_cpu else None,
-            "copy_gbytes_per_s": request.getfixturevalue("best_copy") if gbyte is not None and on_cpu else None,
+            "ceilings": request.getfixturevalue("ceilings") if on_cpu else {},
         }
 
     return run
@@ -173,9 +177,17 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         "versions": f"unet_fast {unet_fast.__version__}, torch {torch.__version__}, Python {python}",
         "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
         "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+        "ceilings": _ceilings(config),
+        "peers": peers.versions(),
     }
     keys = ("group", "name", "extra_info")
     output_json["benchmarks"] = [{key: bench[key] for key in keys} for bench in output_json["benchmarks"]]
+
+
+def _ceilings(config: Any) -> str:
+    found = config.stash.get(_CEILINGS, {})
+    units = {"FMA": "GFLOP/s", "copy": "GB/s"}
+    return ", ".join(f"{name} {rate:.4g} {units[name]}" for name, rate in found.items()) or "not measured"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
@@ -183,8 +195,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     benches = getattr(getattr(config, "_benchmarksession", None), "benchmarks", [])
     rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
-        ceilings = sorted({f"{row.ceiling:.3g} {row.rate_unit}" for row in chosen if row.ceiling})
-        limits = f", ceilings {', '.join(ceilings)}" if ceilings else ""
-        terminalreporter.section(f"{unit}: {torch.get_num_threads()} threads{limits}")
+        policy = os.environ["OMP_WAIT_POLICY"]
+        terminalreporter.section(
+            f"{unit}: {torch.get_num_threads()} threads, OMP_WAIT_POLICY {policy}, ceilings: {_ceilings(config)}"
+        )
         for line in table(chosen):
             terminalreporter.line(line)

@@ -82,7 +82,7 @@ def training_batch(tile: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def training_step(
     net: UNet, batch: tuple[Tensor, Tensor, Tensor], model: nn.Module | Callable[[Tensor], Tensor] | None = None
-) -> Callable[[], list[Tensor]]:
+) -> Callable[[], tuple[Tensor, ...]]:
     """Return a call that takes one step as the paper does and returns the gradients, parameter by parameter.
 
     Args:
@@ -94,11 +94,11 @@ def training_step(
     compute = net if model is None else model
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.99)
 
-    def step() -> list[Tensor]:
+    def step() -> tuple[Tensor, ...]:
         loss = weighted_cross_entropy(compute(image), classes, weights, backend=net.backend)
         loss.backward()
         optimizer.step()
-        gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+        gradients = tuple(parameter.grad for parameter in net.parameters() if parameter.grad is not None)
         optimizer.zero_grad(set_to_none=True)
         return gradients
 

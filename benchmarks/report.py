@@ -9,6 +9,8 @@ Rates count the work as it is written: an algorithm that needs less of it may re
 """
 
 import json
+import math
+import statistics
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +36,7 @@ class Row:
         rate_unit: "GFLOP/s" or "GB/s".
         ceiling: the machine's, in the same unit and run, or None.
         references: names in `values` that are no rivals, but say how long something else takes.
+        agreement: how far the rivals' results are from ours and may be, in words.
         size: what a scaling benchmark varies and its value, such as ("side", 512), or None.
     """
 
@@ -47,6 +50,7 @@ class Row:
     ceiling: float | None = None
     size: tuple[str, float] | None = None
     references: tuple[str, ...] = ()
+    agreement: str = ""
 
     @property
     def others(self) -> dict[str, float]:
@@ -54,10 +58,14 @@ class Row:
         return {name: value for name, value in self.values.items() if name != OURS}
 
     @property
+    def best_rival(self) -> float | None:
+        """The least time or memory of a rival, None without one."""
+        return min((value for name, value in self.others.items() if name not in self.references), default=None)
+
+    @property
     def ratio(self) -> float | None:
         """The best rival's time or memory over ours, None without a rival."""
-        rivals = [value for name, value in self.others.items() if name not in self.references]
-        return min(rivals) / self.values[OURS] if rivals else None
+        return None if self.best_rival is None else self.best_rival / self.values[OURS]
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def row_of(name: str, group: str | None, info: dict[str, Any]) -> Row:
         return Row(name, group or "memory", "MB", info["megabytes"])
     milliseconds = {rival: 1e3 * value for rival, value in info["seconds"].items()}
     rate, unit = (info["gflops"], "GFLOP/s") if info["gflops"] else (info["gbytes_per_s"], "GB/s")
-    ceiling = info["best_gemm_gflops"] if unit == "GFLOP/s" else info["copy_gbytes_per_s"]
+    ceiling = info["ceilings"].get("FMA" if unit == "GFLOP/s" else "copy")
     size = info.get("size")
     least, greatest = (1e3 * value for value in info["spread"][OURS])
     return Row(
@@ -88,7 +96,21 @@ def row_of(name: str, group: str | None, info: dict[str, Any]) -> Row:
         unit if rate else "",
         ceiling,
         size and tuple(size),
-        tuple(info.get("references", ())),
+        tuple(info["references"]),
+        describe_agreement(info["agreement"]),
+    )
+
+
+def describe_agreement(checks: Iterable[tuple[str, str, float, float]]) -> str:
+    """Say of each kind of check, (rival, what, bound, found), the worst that was found and the bound."""
+    kinds: dict[tuple[str, float], list[tuple[str, float]]] = {}
+    for rival, what, bound, found in checks:
+        kinds.setdefault((what, bound), []).append((rival, found))
+    several = len(kinds) > 1
+    return "; ".join(
+        f"{', '.join(rival for rival, _ in rivals) + ': ' if several else ''}{what} "
+        f"{max(found for _, found in rivals):.2g} (<= {bound:g})"
+        for (what, bound), rivals in kinds.items()
     )
 
 
@@ -110,24 +132,59 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     """Yield the lines of a Markdown table of rows of one unit."""
     rows = list(rows)
     unit = rows[0].unit
-    yield f"| benchmark | {OURS}, {unit} (spread) | others, {unit} | best other / {OURS} | rate | share of ceiling |"
-    yield "|---|--:|---|--:|--:|--:|"
+    yield (
+        f"| benchmark | {OURS}, {unit} (spread) | others, {unit} | best other / {OURS} | rate | share of ceiling "
+        "| agreement, checked before |"
+    )
+    yield "|---|--:|---|--:|--:|--:|---|"
     digits = 2 if unit == "ms" else 0
     for row in rows:
-        others = "; ".join(f"{name} {value:.{digits}f}" for name, value in row.others.items())
+        others = "; ".join(
+            f"({name} {value:.{digits}f})" if name in row.references else f"{name} {value:.{digits}f}"
+            for name, value in row.others.items()
+        )
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         rate = f"{row.rate:.3g} {row.rate_unit}" if row.rate else ""
         share = f"{100 * row.rate / row.ceiling:.0f} %" if row.rate and row.ceiling else ""
         ours = f"{row.values[OURS]:.{digits}f}"
         ours += f" ({row.spread[0]:.{digits}f} to {row.spread[1]:.{digits}f})" if row.spread else ""
-        yield f"| {row.name} | {ours} | {others} | {ratio} | {rate} | {share} |"
+        yield f"| {row.name} | {ours} | {others} | {ratio} | {rate} | {share} | {row.agreement} |"
 
 
 def tables(run: Run) -> Iterator[str]:
-    """Yield the lines of a page: the machine, and a table per group."""
+    """Yield the lines of a page: the machine, how times grow, and a table per group."""
     yield from (f"- {name}: {value}" for name, value in run.machine.items())
+    curves = grouped([row for row in run.rows if row.size], lambda row: (row.group, row.size and row.size[0]))
+    if curves:
+        yield from (
+            "",
+            "## growth",
+            "",
+            "Time goes as this power of the size; 1 is in proportion to it, 0 constant.",
+            "",
+        )
+        yield from (f"| curve | over | from | to | power, {OURS} | power, others |", "|---|---|--:|--:|--:|---|")
+    for (group, axis), rows in curves.items():
+        sizes = sorted(row.size[1] for row in rows if row.size)
+        names = dict.fromkeys(name for row in rows for name in row.others)
+        others = "; ".join(f"{name} {power:.2f}" for name in names if (power := growth(rows, name)) is not None)
+        ours = growth(rows, OURS)
+        power = "" if ours is None else f"{ours:.2f}"
+        yield f"| {group} | {axis} | {sizes[0]:g} | {sizes[-1]:g} | {power} | {others} |"
     for group, rows in grouped(run.rows, lambda row: row.group).items():
         yield from ("", f"## {group}", "", *table(rows))
+
+
+def growth(rows: Iterable[Row], name: str) -> float | None:
+    """Return the power of the size that a rival's time goes with: the slope of a line fitted to the logarithms.
+
+    Of the three largest sizes, for at small ones a constant share counts; None where there are fewer than two.
+    """
+    sizes = sorted((row.size[1], row.values[name]) for row in rows if row.size and name in row.values)
+    points = [(math.log(size), math.log(value)) for size, value in sizes[-3:]]
+    if len(points) < 2:
+        return None
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:

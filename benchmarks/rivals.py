@@ -1,29 +1,18 @@
-"""One operator with weights and its rivals, PyTorch's in both memory layouts, forward or backward."""
+"""One operator with weights and its rivals: PyTorch's in every form that it offers, forward or backward."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch import config as functorch
 
+from benchmarks.agreement import near
 from benchmarks.networks import CHANNELS_LAST, NCHW, in_layout
-from tests.norms import relative_l2
 
 Call = Callable[[], tuple[Tensor, ...]]
 DIRECTIONS = ["forward", "backward"]
-
-
-def verify(direction: str, *, relu: bool) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], None]:
-    """Return the check of two results: to rounding, except for gradients that pass a ReLU.
-
-    Where a sum is 0 but for rounding, two ReLUs may differ in what they let pass.
-    """
-    bound = 1e-5 if direction == "forward" else 1e-2 if relu else 1e-4
-
-    def check(ours: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> None:
-        for a, b in zip(ours, other, strict=True):
-            assert relative_l2(a, b) < bound
-
-    return check
+COMPILED, AUTOCAST = "torch.compile channels_last", "autocast bfloat16 channels_last"
 
 
 def call(function: Callable[..., Tensor], tensors: tuple[Tensor, ...], grad: Tensor | None) -> Call:
@@ -40,32 +29,68 @@ def call(function: Callable[..., Tensor], tensors: tuple[Tensor, ...], grad: Ten
         return forward
     leaves = tuple(tensor.detach().requires_grad_() for tensor in tensors)
     leaves[0].requires_grad_(tensors[0].shape[1] > 1)
-    y, wanted = function(*leaves), [leaf for leaf in leaves if leaf.requires_grad]
+    with functorch.patch(donated_buffer=False):  # which would allow a single backward pass
+        y, wanted = function(*leaves), [leaf for leaf in leaves if leaf.requires_grad]
+    grad = grad.to(y.dtype)
     return lambda: torch.autograd.grad(y, wanted, grad, retain_graph=True)
 
 
-def layouts(
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function for the sizes that it will be called with, forgetting all that was compiled before."""
+    torch._dynamo.reset()
+    return torch.compile(function, dynamic=False)
+
+
+def autocast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the function in bfloat16, as torch.autocast computes it."""
+
+    def lower(x: Tensor, *others: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return function(x, *others)
+
+    return lower
+
+
+def forms(
     ours: dict[str, Callable[..., Tensor]],
     peer: Callable[..., Tensor],
     tensors: tuple[Tensor, Tensor, Tensor],
     direction: str,
-) -> dict[str, Call]:
-    """Return the rivals, each with its tensors as its network would hold them.
+    *,
+    relu: bool,
+    timed: bool,
+) -> dict[str, Any]:
+    """Return what `compare` takes: the rivals, each with its tensors as its network would hold them, and their checks.
+
+    To rounding, except for gradients that pass a ReLU: where a sum is 0 but for rounding, two ReLUs may differ in what
+    they let pass. bfloat16 is another precision, so it is shown and counts for no ratio.
 
     Args:
         ours: name -> this package's operator.
         peer: the same in plain PyTorch.
         tensors: image, weight and bias.
         direction: "forward" or "backward".
+        relu: whether the operator ends with one.
+        timed: without it, nothing is compiled, which takes seconds.
     """
     x, weight, bias = tensors
     shape = peer(*(tensor.to("meta") for tensor in tensors)).shape
     grad = None if direction == "forward" else torch.randn(shape)
     last, grad_last = in_layout(x, CHANNELS_LAST), grad if grad is None else in_layout(grad, CHANNELS_LAST)
-    return {
+    theirs = (last, in_layout(weight, CHANNELS_LAST), bias)
+    calls = {
         **{name: call(function, (last, weight, bias), grad_last) for name, function in ours.items()},
         "eager NCHW": call(peer, (in_layout(x, NCHW), weight, bias), grad),
-        "eager channels_last": call(peer, (last, in_layout(weight, CHANNELS_LAST), bias), grad_last),
+        "eager channels_last": call(peer, theirs, grad_last),
+        AUTOCAST: call(autocast(peer), theirs, grad_last),
+    }
+    if timed:
+        calls[COMPILED] = call(compiled(peer), theirs, grad_last)
+    return {
+        "rivals": calls,
+        "agreement": near(1e-5 if direction == "forward" else 1e-2 if relu else 1e-4),
+        "exceptions": {AUTOCAST: near(0.02 if direction == "forward" else 0.2 if relu else 0.02)},
+        "references": (AUTOCAST,),
     }
 
 

@@ -38,7 +38,12 @@ set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp ${UNET_FAST_CPU_PRODUCT})
 set(UNET_FAST_CUDA_KERNELS
   csrc/cuda/conv_relu_mma.cu
   csrc/cuda/conv_relu_paths.cu
+  csrc/cuda/conv_relu_weight_grad_mma.cu
+  csrc/cuda/conv_splits.cu
+  csrc/cuda/few_channels.cu
+  csrc/cuda/head_few_classes.cu
   csrc/cuda/up_conv_mma.cu
+  csrc/cuda/up_conv_weight_grad_mma.cu
 )
 # Kernels of instructions that only sm_90a has.
 set(UNET_FAST_CUDA_SM90A_KERNELS

@@ -9,12 +9,13 @@ from benchmarks import report
 
 def bench(name, group, ours, other, **extra):
     info = {
-        "seconds": {report.OURS: ours, "peer": other},
-        "spread": {report.OURS: [0.9 * ours, 1.1 * ours], "peer": [other, other]},
+        "seconds": {report.OURS: ours, "peer": other, "lower": other / 10},
+        "spread": {report.OURS: [0.9 * ours, 1.1 * ours], "peer": [other, other], "lower": [0, 1]},
         "gflops": 50.0,
         "gbytes_per_s": None,
-        "best_gemm_gflops": 200.0,
-        "copy_gbytes_per_s": None,
+        "ceilings": {"FMA": 200.0, "copy": 10.0},
+        "agreement": [["peer", "relative L2", 1e-5, 3.14e-7], ["lower", "relative L2", 0.02, 0.004]],
+        "references": ["lower"],
         "size": None,
     }
     return {"name": f"test_{name}", "group": group, "extra_info": info | extra}
@@ -40,8 +41,18 @@ def test_table(run, capsys):
     assert report.main([str(run)]) == 0
     printed = capsys.readouterr().out
     assert "- CPU: a machine" in printed
-    assert "| conv[8] | 2.00 (1.80 to 2.20) | peer 6.00 | 3.00 | 50 GFLOP/s | 25 % |" in printed
-    assert "| memory | 10 | peer 30 | 3.00 |  |  |" in printed
+    agreement = "peer: relative L2 3.1e-07 (<= 1e-05); lower: relative L2 0.004 (<= 0.02)"
+    rivals = "peer 6.00; (lower 0.60)"
+    assert f"| conv[8] | 2.00 (1.80 to 2.20) | {rivals} | 3.00 | 50 GFLOP/s | 25 % | {agreement} |" in printed
+    assert "| memory | 10 | peer 30 | 3.00 |  |  |  |" in printed
+    assert "| tiles | side | 256 | 512 | 1.00 | peer 1.00; lower 1.00 |" in printed
+
+
+def test_growth_is_fitted_to_the_largest_sizes():
+    times = {10: 5.0, 100: 5.0, 1000: 50.0, 10_000: 500.0, 5: 5.0}
+    rows = [report.Row("", "", "ms", {report.OURS: time}, size=("n", size)) for size, time in times.items()]
+    assert report.growth(rows, report.OURS) == pytest.approx(1)
+    assert report.growth(rows[:1], report.OURS) is report.growth(rows, "other") is None
 
 
 def test_page_with_charts(run, tmp_path):

@@ -1,4 +1,4 @@
-"""The tensor-core kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
+"""The network's kernels for every architecture: no registers spilled, no local memory, no wgmma serialised.
 
 ptxas says each of these in a warning, which is an error here. Skipped where there is no nvcc.
 """
@@ -15,7 +15,16 @@ CMAKE = (ROOT / "cmake/cuda.cmake").read_text()
 ARCHITECTURES = re.findall(r"(\d+a?)(?:-real)?\b", re.search(r"set\(CMAKE_CUDA_ARCHITECTURES (.*)\)", CMAKE)[1])
 SOURCES = {
     "conv_relu_mma": ARCHITECTURES,
+    "conv_relu_weight_grad_mma": ARCHITECTURES,
+    "conv_splits": ARCHITECTURES,
     "up_conv_mma": ARCHITECTURES,
+    "up_conv_weight_grad_mma": ARCHITECTURES,
+    "few_channels": ARCHITECTURES,
+    "head_few_classes": ARCHITECTURES,
+    "max_pool": ARCHITECTURES,
+    "mirror_tiles": ARCHITECTURES,
+    "target_classes": ARCHITECTURES,
+    "weighted_cross_entropy": ARCHITECTURES,
     "conv_relu_wgmma": ["90a"],
     "conv_relu_weight_grad_wgmma": ["90a"],
 }
@@ -49,8 +58,8 @@ def test_compiles_without_spills(tmp_path, source, architecture):
     [
         ("__launch_bounds__(kMmaThreads)", "__launch_bounds__(kMmaThreads, 4)"),  # 64 registers for 64 sums
         (
-            "multiply_16x8(sums[i][j], a[i]",
-            "multiply_16x8(sums[i][(j + args_j) % 2], a[i]",
+            "multiply_16x8<T>(sums[i][j], a[i]",
+            "multiply_16x8<T>(sums[i][(j + args_j) % 2], a[i]",
         ),  # an array of unknown index
     ],
     ids=["spill", "local memory"],

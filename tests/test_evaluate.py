@@ -1,55 +1,18 @@
-"""The evaluate command: what belongs together, which scores fit, what is printed and written."""
+"""The evaluate command: which scores fit, what is printed and written, what is refused."""
 
 import csv
 import json
-import re
 
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from scipy import ndimage
 
-from unet_fast.data import synthetic_cells, write_labels, write_probabilities
-from unet_fast.evaluate import EvaluateConfig, evaluate, main
-from unet_fast.metrics import ctc, em
+from tests.evaluation import cells, membranes, scores_of, write
+from unet_fast.data import write_labels, write_probabilities
+from unet_fast.evaluate import main
+from unet_fast.metrics import em
 from unet_fast.scoring.pictures import COLOURS
-
-
-def membranes(count=2, size=(48, 56), seed=0):
-    """Masks 0/255 of interior [N, H, W], and probabilities that resemble them."""
-    rng = np.random.default_rng(seed)
-    field = ndimage.gaussian_filter(rng.normal(size=(count, *size)), (0, 3, 3))
-    interior = np.abs(field) > 0.3 * field.std()
-    noise = ndimage.gaussian_filter(rng.normal(size=interior.shape), (0, 1, 1))
-    chance = np.clip(0.2 + 0.6 * interior + 0.5 * noise, 0, 1)
-    return np.where(interior, np.uint8(255), np.uint8(0)), chance.astype(np.float32)
-
-
-def cells(count=2, seed=1):
-    """Label images of cells, and labels that differ: one cell lost, one cut in two, two merged."""
-    truths = [instances.astype(np.uint16) for instances in synthetic_cells(count, 120, seed=seed).instances]
-    found = []
-    for truth in truths:
-        labels = truth.copy()
-        first, second, third, fourth = np.unique(truth[truth > 0])[:4]
-        labels[truth == first] = 0
-        rows = np.nonzero((truth == second).any(1))[0]
-        labels[rows[len(rows) // 2] :][truth[rows[len(rows) // 2] :] == second] = truth.max() + 1
-        labels[truth == fourth] = third
-        found.append(labels)
-    return truths, found
-
-
-def write(folder, names, images):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in zip(names, images, strict=True):
-        tifffile.imwrite(folder / name, image, photometric="minisblack")
-    return folder
-
-
-def scores_of(truth, prediction, **options):
-    return evaluate(EvaluateConfig(truth, prediction, **options))
 
 
 def test_stacks_of_membranes(tmp_path, capsys):
@@ -101,67 +64,6 @@ def test_pictures_of_membranes(tmp_path):
         np.testing.assert_array_equal((picture == COLOURS[name]).all(-1) | spots, where | spots)
     assert expected["missed"].any() and expected["false"].any()
     np.testing.assert_array_equal((picture == COLOURS["agreed foreground"]).all(-1) | spots, (interior & found) | spots)
-
-
-@pytest.mark.parametrize("names", ["t{:03}.tif", "mask{:03}.tif", "01_frame{:d}_labels.tif"])
-def test_cell_tracking_sequence(tmp_path, capsys, names):
-    truths, found = cells()
-    write(tmp_path / "01_GT" / "SEG", ["man_seg000.tif", "man_seg007.tif"], truths)
-    write(tmp_path / "01_RES", [names.format(number) for number in (0, 3, 7)], [found[0], found[0], found[1]])
-    for truth in (tmp_path, tmp_path / "01_GT", tmp_path / "01_GT" / "SEG"):
-        for prediction in (tmp_path, tmp_path / "01_RES"):
-            result = scores_of(truth, prediction, output=tmp_path / "out")
-            assert result.scores["seg"] == ctc.seg(truths, found)
-    assert (result.kind, result.metrics) == ("instances", ("cells",))
-    assert result.scores["f1_50"] == ctc.f1_at_iou(truths, found)[0]
-    assert result.scores["foreground_iou"] == ctc.iou(truths, found)
-    assert result.scores["foreground_dice"] == ctc.dice(truths, found)
-    assert result.scores["ap_50_95"] == pytest.approx(np.mean(ctc.average_precision(truths, found)))
-    assert [name for name, _ in result.images] == ["01/man_seg000", "01/man_seg007"]
-    assert result.images[1][1]["seg"] == ctc.seg(truths[1], found[1])
-    printed = capsys.readouterr().out
-    assert f'SEG (the paper\'s "IOU")                   {ctc.seg(truths, found):.4f}' in printed
-    assert re.search(r"u-net \(2015\) +0.9203 +0.7756\n", printed)
-    assert re.search(r"HOUS-US \(2014\) +0.5323 *\n", printed)
-    picture = imagecodecs.imread(tmp_path / "out" / "01_man_seg000_errors.png")
-    first, second, third, fourth = np.unique(truths[0][truths[0] > 0])[:4]
-    for name, where in (
-        ("missed", truths[0] == first),
-        ("split", truths[0] == second),
-        ("merged", (truths[0] == third) | (truths[0] == fourth)),
-    ):
-        np.testing.assert_array_equal((picture == COLOURS[name]).all(-1), where)
-
-
-def test_two_cell_tracking_sequences(tmp_path):
-    truths, found = cells(4)
-    for sequence, part in (("01", slice(0, 1)), ("02", slice(1, 4))):
-        names = [f"{number:03}.tif" for number in range(len(truths[part]))]
-        write(tmp_path / "truth" / f"{sequence}_GT" / "SEG", [f"man_seg{name}" for name in names], truths[part])
-        write(tmp_path / "found" / f"{sequence}_RES", [f"mask{name}" for name in names], found[part])
-    result = scores_of(tmp_path / "truth", tmp_path / "found")
-    assert result.scores["seg"] == ctc.seg(truths, found)
-    assert result.images[3][0] == "02/man_seg002"
-
-
-def test_one_slice_of_a_frame_in_three_dimensions(tmp_path):
-    truths, found = cells(3)
-    write(tmp_path / "01_GT" / "SEG", ["man_seg_000_001.tif", "man_seg_004_002.tif"], truths[1:])
-    write(tmp_path / "01_RES", ["mask000.tif", "mask004.tif"], [np.stack(found), np.stack(found)])
-    assert scores_of(tmp_path / "01_GT", tmp_path / "01_RES").scores["seg"] == ctc.seg(truths[1:], found[1:])
-    write(tmp_path / "01_RES", ["mask004.tif"], [np.stack(found[:2])])
-    with pytest.raises(ValueError, match=r"mask004.tif: wanted a plane 2 as the truth shows it, got 2 planes"):
-        scores_of(tmp_path / "01_GT", tmp_path / "01_RES")
-
-
-def test_folders_matched_by_stem(tmp_path, capsys):
-    truths, found = cells()
-    write(tmp_path / "truth", ["a_masks.tif", "b.tif"], truths)
-    write(tmp_path / "found", ["a_labels.tif", "b_pred.tif", "c.tif"], [*found, found[0]])
-    result = scores_of(tmp_path / "truth", tmp_path / "found")
-    assert [name for name, _ in result.images] == ["a_masks", "b"]
-    assert result.scores["seg"] == ctc.seg(truths, found)
-    assert "note: 1 predictions have no truth (c.tif)" in capsys.readouterr().out
 
 
 def test_labels_and_probabilities_of_one_image(tmp_path):
@@ -259,25 +161,6 @@ def test_ignored_pixels_of_a_training_set(tmp_path):
     assert result.scores["wrong_pixels"] == pytest.approx((truth != found)[counted].mean())
 
 
-def test_frames_without_cells(tmp_path):
-    truths, found = cells(1)
-    empty = np.zeros_like(truths[0])
-    write(tmp_path / "truth", ["a.tif", "b.tif"], [truths[0], empty])
-    write(tmp_path / "found", ["a.tif", "b.tif"], [found[0], empty])
-    result = scores_of(tmp_path / "truth", tmp_path / "found", output=tmp_path / "out")
-    assert result.scores["seg"] == ctc.seg(truths[0], found[0])
-    assert json.loads((tmp_path / "out" / "scores.json").read_text())["images"]["b"]["seg"] is None
-
-
-def test_training_folder_as_truth(tmp_path):
-    truths, found = cells()
-    data = tmp_path / "data"
-    write(data / "images", ["a.tif", "b.tif"], truths)
-    write(data / "masks", ["a.tif", "b.tif"], truths)
-    write(tmp_path / "found", ["a_labels.tif", "b_labels.tif"], found)
-    assert scores_of(data, tmp_path / "found").scores["seg"] == ctc.seg(truths, found)
-
-
 ERRORS = {
     "no truth": (["nowhere", "found"], "truth: wanted a file or folder, found none at nowhere"),
     "no prediction": (["truth", "nowhere"], "prediction: wanted a file or folder, found none at nowhere"),
@@ -321,26 +204,9 @@ def test_errors(case, tmp_path, monkeypatch, capsys):
     assert printed.startswith("error: ") and message in printed
 
 
-def test_two_files_of_one_frame(tmp_path):
-    truths, found = cells()
-    write(tmp_path / "01_GT" / "SEG", ["man_seg003.tif"], truths[:1])
-    write(tmp_path / "01_RES", ["mask003.tif", "t003.tif"], found)
-    with pytest.raises(ValueError, match=r"wanted one file of frame 3, got mask003.tif and t003.tif"):
-        scores_of(tmp_path / "01_GT", tmp_path / "01_RES")
-
-
 def test_labels_and_probabilities_of_different_sizes(tmp_path):
     truth, chance = membranes(1)
     write(tmp_path / "truth", ["a.tif"], truth)
     write(tmp_path / "found", ["a_labels.tif", "a_prob.tif"], [truth[0], chance[0][:40]])
     with pytest.raises(ValueError, match=r"a_prob.tif: wanted the size of .*a_labels.tif, 48x56, got 40x56"):
         scores_of(tmp_path / "truth", tmp_path / "found")
-
-
-def test_real_cells(tmp_path, shared_data):
-    truth = shared_data / "dsb2018_fluo" / "01_GT"
-    for path in sorted((truth / "SEG").glob("*.tif"))[:3]:
-        write(tmp_path / "01_GT" / "SEG", [path.name], [tifffile.imread(path)])
-        write(tmp_path / "01_RES", [path.name.replace("man_seg", "mask")], [tifffile.imread(path)])
-    result = scores_of(tmp_path / "01_GT", tmp_path / "01_RES")
-    assert result.scores["seg"] == result.scores["ap_50_95"] == 1

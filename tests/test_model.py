@@ -1,5 +1,7 @@
 """The network: its size, its shapes, its two backends."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -120,3 +122,21 @@ def test_dropout_of_an_image_depends_on_its_seed_alone():
     assert not torch.allclose(together, other, atol=1e-3)
     dropped = net._drop(torch.ones(2, 3, 100, 100), 0, [1, 2])
     assert set(dropped.unique().tolist()) == {0, 2} and abs(float(dropped.mean()) - 1) < 0.05
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_converted_once_the_weights_still_learn(backend, generator):
+    net = UNet(base=4, depth=1, dropout=0.0, backend=backend)
+    images = torch.rand(2, 1, 1, 44, 44, generator=generator).bfloat16()
+    dtype = torch.float32 if backend == "native" else torch.bfloat16  # what a CPU computes in
+    gradients = []
+    for context in (nullcontext(), net.packed_weights(torch.bfloat16)):
+        net.zero_grad()
+        with context:
+            for image in images:  # as the parts of a step
+                net(image).float().square().sum().backward()
+            conv = net.contracting[0].conv2
+            once = conv.in_dtype_of(images.to(dtype))[0] is conv.in_dtype_of(images.to(dtype))[0]
+        gradients.append([parameter.grad.clone() for parameter in net.parameters()])
+    assert once and conv.converted is None
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.paper import border, elastic, experiment, systems, weight_map, window_size
 from tests.training import write_cells
+from unet_fast.baselines import SlidingWindow
 from unet_fast.checkpoint import Model
 from unet_fast.data import LabelledImages, Normalization
 from unet_fast.model import UNet
@@ -30,6 +31,40 @@ def test_from_data_to_table(script, rows, tmp_path, monkeypatch):
     assert all(0 <= float(row["seg"]) <= 1 for row in table)
     assert "Trained on 2 images, scored on 1 others" in (output / "table.md").read_text()
     assert (output / "figure.png").stat().st_size > 1000
+
+
+def test_widths_and_systems_are_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "TIMED_SIDE", 64)
+    data, output = write_cells(tmp_path / "data", count=2), tmp_path / "out"
+    chosen = ["--systems", "sliding_window", "unet", "--base", "3", "--window-base", "5"]
+    systems.main([str(data), "--output", str(output), "--size", "tiny", "--minutes", "0.001", *chosen])
+    with (output / "table.csv").open() as file:
+        found = {row["system"]: int(row["parameters"]) for row in csv.DictReader(file)}
+    window, unet = (
+        sum(p.numel() for p in net.parameters()) for net in (SlidingWindow(classes=2, base=5), UNet(base=3))
+    )
+    assert found == {"sliding_window, one by one": window, "sliding_window, dense": window, "unet": unet}
+
+
+@pytest.mark.parametrize(("kind", "border"), [("unet", 10.0), ("sliding_window", 0.0), ("fcn8s", 0.0)])
+def test_the_border_term_is_the_unets_alone(kind, border, tmp_path, monkeypatch):
+    configs = []
+
+    class Recorder:
+        model = None
+
+        def __init__(self, config, images, folder):
+            configs.append(config)
+
+        def fit(self):
+            pass
+
+    monkeypatch.setattr(experiment, "Trainer", Recorder)
+    options, size = experiment.parse(experiment.command_line(""), ["data", "--output", str(tmp_path), "--base", "5"])
+    experiment.train(None, options, size, model=kind)
+    experiment.train(None, options, size, model=kind, border=3.0)
+    assert [config.border for config in configs] == [border, 3.0]
+    assert configs[0].base == (12 if kind == "sliding_window" else 5)
 
 
 def test_tables_are_written(tmp_path):

@@ -12,11 +12,14 @@ import pytest
 
 from tests.native_build import ROOT, compiler, run
 
-CONV, MMA, GRAD, CORE = (
-    f"cuda/{name}.cuh" for name in ("conv_wgmma", "conv_mma", "conv_weight_grad_wgmma", "tensor_core")
+CONV, CONV_STORE, GRAD, CORE = (
+    f"cuda/{name}.cuh" for name in ("conv_wgmma", "conv_wgmma_store", "conv_weight_grad_wgmma", "tensor_core")
+)
+MMA, MMA_STORE, MMA_GRAD, PACKED = (
+    f"cuda/{name}.cuh" for name in ("conv_mma", "conv_mma_store", "conv_weight_grad_mma", "packed_values")
 )
 
-# (part of the native test, file, what stands there, what is put in its place)
+# (kernel, file, what stands there, what is put in its place)
 FAULTS = [
     ("wgmma", CONV, "mbarrier_wait(weights.full(), weights.round);", ""),
     ("wgmma", CONV, "mbarrier_wait(slabs.full(), slabs.round);", ""),
@@ -24,9 +27,13 @@ FAULTS = [
     ("wgmma", CONV, "mbarrier_wait(weights.empty(), weights.round ^ 1);", ""),
     ("wgmma", CONV, "products_wait<1>();", "products_wait<2>();"),
     ("wgmma", CONV, "products_wait<0>();", ""),
-    ("wgmma", CONV, "fence_shared_for_tma();", ""),
-    ("wgmma", CONV, "if (leads) tma_stores_wait_read();", ""),
-    ("wgmma", CONV, "named_barrier(1 + group, 128);\n    if (leads) {", "if (leads) {"),
+    ("wgmma", CONV_STORE, "fence_shared_for_tma();", ""),
+    ("wgmma", CONV_STORE, "if (leads) tma_stores_wait_read();", ""),
+    ("wgmma", CONV_STORE, "named_barrier(1 + group, 128);\n    if (leads) {", "if (leads) {"),
+    ("wgmma", CONV_STORE, "named_barrier(1 + group, 128);  // the stage", "// the stage"),
+    ("wgmma", CONV_STORE, "if (!conv.mask) return;", "return;"),
+    ("wgmma", CONV_STORE, "int64_t{split} * conv.tiles.images", "int64_t{0}"),
+    ("wgmma", CONV, "first_chunk = chunks * split", "first_chunk = 0 * split"),
     ("wgmma", CONV, "slabs.init(kConvReaders);", "slabs.init(1);"),
     ("wgmma", CONV, "kConvReaders = 8", "kConvReaders = 2"),
     ("wgmma", CONV, "slot = 0, round ^= 1;", "slot = 0;"),
@@ -38,15 +45,35 @@ FAULTS = [
     ("mma", MMA, "copies_wait<kMmaStages - 2>();", "copies_wait<kMmaStages - 1>();"),
     ("mma", MMA, "__syncthreads();  // stage k", "// stage k"),
     ("mma", MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
-    ("mma", MMA, "first_pixel = (warp & 3) * 32", "first_pixel = (warp & 1) * 32"),
+    ("mma", MMA, "(warp & 3) * 32, (warp >> 2)", "(warp & 1) * 32, (warp >> 2)"),
+    ("mma", MMA, "first = all_steps * split", "first = 0 * split"),
+    ("mma", MMA, "value = to_tf32(value);", "(void)value;"),
+    ("mma", MMA_STORE, "(split * args.images + part.image)", "(part.image)"),
+    ("mma", MMA_STORE, "if (args.mask && !is_rest) {", "if (false) {"),
+    ("mma", PACKED, "p > q || p != p", "p < q"),
     ("mma", MMA, "__syncthreads();  // the results", "// the results"),
-    ("weight_gradient", GRAD, "products_wait<0>();", ""),
-    ("weight_gradient", GRAD, "mbarrier_wait(full, round);", ""),
-    ("weight_gradient", GRAD, "mbarrier_wait(empty, round ^ 1);", ""),
-    ("weight_gradient", GRAD, "(kGradStages + i), 12);", "(kGradStages + i), 3);"),
-    ("weight_gradient", GRAD, "named_barrier(1, 128);\n  const int o", "const int o"),
+    ("wgmma weight", GRAD, "products_wait<0>();", ""),
+    ("wgmma weight", GRAD, "mbarrier_wait(full, round);", ""),
+    ("wgmma weight", GRAD, "mbarrier_wait(empty, round ^ 1);", ""),
+    ("wgmma weight", GRAD, "(kGradStages + i), 12);", "(kGradStages + i), 3);"),
+    ("wgmma weight", GRAD, "named_barrier(1, 128);\n  const int o", "const int o"),
+    ("mma weight", MMA_GRAD, "copies_wait<1>();", "copies_wait<2>();"),
+    ("mma weight", MMA_GRAD, "__syncthreads();  // stage i", "// stage i"),
+    ("mma weight", MMA_GRAD, "__syncthreads();  // nobody", "// nobody"),
+    ("mma weight", MMA_GRAD, "__syncthreads();  // the warps", "// the warps"),
+    ("mma weight", MMA_GRAD, "right_row<3>(y + tap / 3, tap % 3)", "right_row<3>(y + tap % 3, tap / 3)"),
+    ("mma weight", MMA_GRAD, "(lane & 7) + (lane >> 4 << 3)", "lane & 15"),
+    ("mma weight", MMA_GRAD, "int64_t{part.share} * kTaps", "int64_t{0} * kTaps"),
 ]
-KERNEL_OF = {"wgmma": "conv_relu_wgmma", "mma": "conv_relu_mma", "weight_gradient": "conv_relu_weight_grad_wgmma"}
+# The kernel's file, and the native test and its argument that run it.
+KERNELS = {
+    "wgmma": ("conv_relu_wgmma", "conv_tensor_core"),
+    "mma": ("conv_relu_mma", "conv_tensor_core"),
+    "wgmma weight": ("conv_relu_weight_grad_wgmma", "conv_tensor_core_weight_grad"),
+    "mma weight": ("conv_relu_weight_grad_mma", "conv_tensor_core_weight_grad"),
+}
+EMULATOR = ("emulator", "emulator_tensor_core", "emulator_mma", "emulator_wgmma", "fiber")
+PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "few_channels")
 
 
 def compile_to(objects: Path, source: Path, includes: list[Path]) -> Path:
@@ -58,36 +85,40 @@ def compile_to(objects: Path, source: Path, includes: list[Path]) -> Path:
     return result
 
 
-def link(program: Path, objects: list[Path]) -> Path:
-    run(compiler(), *objects, "-o", program, "-lpthread", fails="the test did not link")
+def link(program: Path, kernel: str, objects: dict[str, Path]) -> Path:
+    """Link the native test of a kernel."""
+    others = {f"test_{test}" for _, test in KERNELS.values()} - {f"test_{KERNELS[kernel][1]}"}
+    files = [file for name, file in objects.items() if name not in others]
+    run(compiler(), *files, "-o", program, "-lpthread", fails="the test did not link")
     return program
 
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The native test of the tensor cores and all that it needs, compiled without sanitizers."""
+    """The native tests of the tensor cores and all that they need, compiled without sanitizers."""
     folder = tmp_path_factory.mktemp("sound")
-    native = [f"tests/native/{name}.cpp" for name in ("emulator", "emulator_tensor_core", "fiber")]
-    cuda = [f"csrc/cuda/{name}.cu" for name in ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad")]
-    cuda += [f"csrc/cuda/{name}.cu" for name in KERNEL_OF.values()]
-    sources = [ROOT / name for name in [*native, "tests/native/test_conv_tensor_core.cpp", *cuda]]
+    native = [f"tests/native/{name}.cpp" for name in EMULATOR]
+    native += [f"tests/native/test_{test}.cpp" for test in {test for _, test in KERNELS.values()}]
+    cuda = [f"csrc/cuda/{name}.cu" for name in [*PORTABLE, *(kernel for kernel, _ in KERNELS.values())]]
+    sources = [ROOT / name for name in [*native, *cuda]]
     with ThreadPoolExecutor(2) as pool:
         return {p.stem: p for p in pool.map(lambda source: compile_to(folder, source, []), sources)}
 
 
-@pytest.mark.parametrize("part", KERNEL_OF)
-def test_sound_kernels_pass(objects, tmp_path, part):
-    program = link(tmp_path / "test", list(objects.values()))
-    run(program, part, fails="the sound kernels fail")
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_sound_kernels_pass(objects, tmp_path, kernel):
+    program = link(tmp_path / "test", kernel, objects)
+    run(program, kernel.split()[0], fails="the sound kernels fail")
 
 
-@pytest.mark.parametrize(("part", "file", "sound", "fault"), FAULTS, ids=range(len(FAULTS)))
-def test_planted_fault_is_seen(objects, tmp_path, part, file, sound, fault):
+@pytest.mark.parametrize(("kernel", "file", "sound", "fault"), FAULTS, ids=range(len(FAULTS)))
+def test_planted_fault_is_seen(objects, tmp_path, kernel, file, sound, fault):
     text = (ROOT / "csrc" / file).read_text()
     assert sound in text, f"{file} no longer has {sound!r}: plant the fault where it belongs now"
     (tmp_path / file).parent.mkdir()
     (tmp_path / file).write_text(text.replace(sound, fault))
     # Beside the fault, since a file's own folder is searched last.
-    kernel = compile_to(tmp_path / "objects", ROOT / f"csrc/cuda/{KERNEL_OF[part]}.cu", [tmp_path])
-    program = link(tmp_path / "test", list({**objects, kernel.stem: kernel}.values()))
-    assert subprocess.run([program, part], capture_output=True, check=False, timeout=120).returncode != 0
+    faulty = compile_to(tmp_path / "objects", ROOT / f"csrc/cuda/{KERNELS[kernel][0]}.cu", [tmp_path])
+    program = link(tmp_path / "test", kernel, {**objects, faulty.stem: faulty})
+    command = [program, kernel.split()[0]]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode != 0

@@ -51,6 +51,12 @@ def test_order_threads_and_neighbours_change_nothing(expected):
         torch.set_num_threads(threads)
 
 
+def test_a_batch_is_its_samples(expected):
+    made = sampler()
+    for i in range(2):
+        assert_same(made.batch(1, [i]), Batch(*(part[i : i + 1] for part in expected[0])))
+
+
 def test_device_changes_nothing(device, expected):
     batch = Epoch(sampler(device), 1)[2]
     assert torch.equal(batch.image.cpu(), expected[2].image)

@@ -1,27 +1,17 @@
 """Training from the command line: it learns, it repeats, it says what is wrong."""
 
 import csv
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
-from tests.training import TINY, assert_same, weights
+from tests.training import TINY, assert_same, bright_cells, weights
 from unet_fast.checkpoint import load_model
 from unet_fast.config import TrainConfig
-from unet_fast.data import synthetic_cells
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
-
-
-def bright_cells(count):
-    """Cells that are brighter than their surroundings, under noise: learned within seconds."""
-    drawn = synthetic_cells(count, 192, seed=1)
-    noise = np.random.default_rng(0)
-    images = [(90 + 80 * (labels > 0) + noise.normal(0, 40, labels.shape))[None] for labels in drawn.instances]
-    return replace(drawn, images=[image.clip(0, 255).astype(np.uint8) for image in images])
+from unet_fast.trainer.step import Step
 
 
 def test_learns(tmp_path):
@@ -87,6 +77,16 @@ def test_errors(tmp_path, arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_short_of_memory_it_says_what_helps(tmp_path, monkeypatch, capsys, error):
+    def take(step, *arguments):
+        raise error
+
+    monkeypatch.setattr(Step, "take", take)
+    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "run")]) == 1
+    assert "error: memory is short for this training: a smaller --tile" in capsys.readouterr().err
 
 
 def test_does_not_overwrite_a_run(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,3 +35,22 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, target: Path) -> None:
+    """Move a folder that is complete to its place on the same file system; what was there before is removed.
+
+    Args:
+        folder: what is moved.
+        target: where to. For a moment between two renamings neither the old nor the new folder is there.
+    """
+    if not target.exists():
+        folder.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    target.rename(old)
+    folder.rename(target)
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink()

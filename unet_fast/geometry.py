@@ -136,6 +136,9 @@ class TilePlan:
     network: int | Sides = 4
     input_side: tuple[int, int] = field(init=False)  # (height, width) of a tile that the network reads, pixels
     output_side: tuple[int, int] = field(init=False)  # (height, width) that it predicts, pixels
+    step: tuple[int, int] = field(
+        init=False
+    )  # (height, width) from tile to tile: what each gives to the result, pixels
     input_origins: Tensor = field(init=False, repr=False, compare=False)  # int64 [T, 2], (y, x), may be negative
     output_origins: Tensor = field(init=False, repr=False, compare=False)  # int64 [T, 2], (y, x)
 
@@ -151,5 +154,6 @@ class TilePlan:
         read = (rows[1], columns[1])
         object.__setattr__(self, "input_side", read)
         object.__setattr__(self, "output_side", tuple(side - sides.border for side in read))
+        object.__setattr__(self, "step", (rows[2], columns[2]))
         object.__setattr__(self, "output_origins", origins)
         object.__setattr__(self, "input_origins", origins - sides.border // 2)

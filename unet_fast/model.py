@@ -1,7 +1,8 @@
 """The U-Net, figure 1 of the paper, read from top to bottom."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, Literal, cast
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unet_fast import geometry, ops, reference
-from unet_fast.dropout import drop
+from unet_fast.dropout import Seeds, drop
 
 Variant = Literal["paper", "release2015"]
 Backend = Literal["native", "torch"]
@@ -25,10 +26,19 @@ class _Convolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape).normal_(std=(2 / fan_in) ** 0.5))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.converted: tuple[Tensor, Tensor] | None = None
 
     def in_dtype_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return weight and bias in the dtype that is computed in."""
+        if self.converted is not None and self.converted[0].dtype == x.dtype:
+            return self.converted
         return self.weight.to(x.dtype), self.bias.to(x.dtype)
+
+    def convert(self, dtype: torch.dtype) -> None:
+        """Keep weight and bias in a dtype, in the memory order of tensor cores; gradients go on to the parameters."""
+        channels_last = self.weight.is_cuda and self.weight.shape[-1] == 3
+        memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.converted = self.weight.to(dtype, memory_format=memory_format), self.bias.to(dtype)
 
 
 def _conv3x3(inputs: int, outputs: int) -> _Convolution:
@@ -57,9 +67,12 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def _recompute(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call, keep only the result, and compute what lies between again when the gradient needs it."""
-    return checkpoint(function, *arguments, use_reentrant=False)
+def _recompute(draws: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call, keep only the result, and compute what lies between again when the gradient needs it.
+
+    `draws`: from torch's generator, whose state is then kept, too; a CUDA graph cannot hold that.
+    """
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=draws)
 
 
 class UNet(nn.Module):
@@ -147,18 +160,19 @@ class UNet(nn.Module):
         names = ("channels", "classes", "base", "depth", "variant", "dropout")
         return {name: getattr(self, name) for name in names}
 
-    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+    def forward(self, image: Tensor, dropout_seeds: Seeds = None) -> Tensor:
         """Compute the class scores of an image; see the class for shapes.
 
         Args:
             image: [N, C, H, W].
-            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone, whatever
-                else is in the batch. None takes torch's generator.
+            dropout_seeds: N numbers, 0 to 2^63 - 1, or int64 [N] of them; the dropout of an image then depends on its
+                own alone, whatever else is in the batch. None takes torch's generator.
         """
         self._check(image)
         on_cpu = self.backend == "native" and image.is_cpu
         x = image.float() if on_cpu and image.dtype in {torch.bfloat16, torch.float16} else image
-        run = _recompute if self.gradient_checkpointing and torch.is_grad_enabled() else _call
+        recomputes = self.gradient_checkpointing and torch.is_grad_enabled()
+        run = partial(_recompute, dropout_seeds is None) if recomputes else _call
         skips: list[Tensor] = []
         for level in range(self.depth):
             skip, x = run(self._contract, x, level, dropout_seeds)
@@ -169,7 +183,7 @@ class UNet(nn.Module):
         scores: Tensor = self._op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
         return scores
 
-    def _contract(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    def _contract(self, x: Tensor, level: int, seeds: Seeds) -> tuple[Tensor, Tensor]:
         """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""
         op, block, crop = self._op, self._blocks()[0][level], geometry.border(self.depth - 1 - level)
         drops = self.training and self.dropout > 0 and level == self.depth - 1
@@ -180,11 +194,12 @@ class UNet(nn.Module):
         second = self._weights(block.conv2, x)
         if drops:
             x = self._drop(op.conv_relu(x, **second, masks_gradient=True), level, seeds)
-            return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop], op.max_pool(x)
+            skip, pooled = op.crop_and_pool(x, crop)
+            return skip, pooled
         skip, pooled = op.conv_relu_pool(x, **second, crop=crop, first=first, masks_gradient=first is None)
         return skip, pooled
 
-    def _bottom(self, x: Tensor, seeds: Sequence[int] | None) -> Tensor:
+    def _bottom(self, x: Tensor, seeds: Seeds) -> Tensor:
         block = self._blocks()[0][-1]
         x = self._op.conv_relu(x, **self._weights(block.conv1, x), gradient_is_masked=True)
         x = self._op.conv_relu(x, **self._weights(block.conv2, x), masks_gradient=True)
@@ -200,7 +215,7 @@ class UNet(nn.Module):
         result: Tensor = self._op.conv_relu(x, **self._weights(block.conv2, x), masks_gradient=True)
         return result
 
-    def _drop(self, x: Tensor, level: int, seeds: Sequence[int] | None) -> Tensor:
+    def _drop(self, x: Tensor, level: int, seeds: Seeds) -> Tensor:
         return drop(x, self.dropout, self.training, seeds, level)
 
     @property
@@ -213,25 +228,31 @@ class UNet(nn.Module):
 
     @contextmanager
     def packed_weights(self, dtype: torch.dtype = torch.float32) -> Iterator[None]:
-        """Within this context, predict with the 3x3 weights as the kernels want them, transformed only once.
+        """Within this context, the weights are converted to a dtype only once; entered without gradients, packed, too.
 
-        For many forward passes without gradients, float32 on the CPU or bfloat16 on CUDA (elsewhere it changes
-        nothing). On the CPU it saves 5 to 10 % of the time of a 572x572 tile, and takes four times the memory of the
-        3x3 weights, 450 MB at base 64 (six times for some layers, 560 MB in all, with AMX). The weights must not change
-        within.
+        For many forward passes, or the parts of a training step. With the native backend 3x3 weights are kept as the
+        kernels want them: on the CPU float32, which saves 5 to 10 % of the time of a 572x572 tile and takes four times
+        their memory, 450 MB at base 64 (six times for some layers, 560 MB in all, with AMX); on CUDA bfloat16. The
+        weights must not change within.
 
         Args:
-            dtype: of the images that will be predicted.
+            dtype: of the images that will be computed.
         """
         contracting, expanding = self._blocks()
-        convolutions = [conv for block in contracting + expanding for conv in (block.conv1, block.conv2)]
-        on_cpu = all(conv.weight.is_cpu for conv in convolutions)
-        if self.backend == "native" and (dtype == torch.float32 if on_cpu else dtype == torch.bfloat16):
-            self._packed = {conv: ops.pack_conv_relu(conv.weight.detach().to(dtype)) for conv in convolutions}
+        threes = [conv for block in contracting + expanding for conv in (block.conv1, block.conv2)]
+        convolutions = [module for module in self.modules() if isinstance(module, _Convolution)]
+        if self.backend == "native" and self.head.weight.is_cpu:
+            dtype = torch.float32  # is computed in there
+        for conv in convolutions:
+            conv.convert(dtype)
+        if self.backend == "native" and not torch.is_grad_enabled():
+            self._packed = {conv: ops.pack_conv_relu(conv.converted[0]) for conv in threes if conv.converted}
         try:
             yield
         finally:
             self._packed = {}
+            for conv in convolutions:
+                conv.converted = None
 
     def _weights(self, conv: _Convolution, x: Tensor) -> dict[str, Tensor | None]:
         """Return the arguments of `ops.conv_relu` that belong to a convolution."""

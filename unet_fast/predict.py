@@ -5,12 +5,13 @@ the valid convolutions consume, and the predictions are laid side by side. Nothi
 result is that of one pass over the whole image. Files are read and written tile by tile; memory holds a few tiles.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,8 +24,10 @@ from unet_fast.checkpoint import load_model
 from unet_fast.data import Normalization
 from unet_fast.geometry import TilePlan
 from unet_fast.networks import Network
-from unet_fast.prediction.files import Job, OutputLayout, find_jobs
-from unet_fast.prediction.memory import choose_tile, parse_memory
+from unet_fast.precision import DTYPES, PrecisionChoice, choose_precision
+from unet_fast.prediction.dask_arrays import is_lazy, predict_dask
+from unet_fast.prediction.files import Job, OutputFormat, OutputLayout, find_jobs
+from unet_fast.prediction.memory import choose_batch, choose_tile, parse_memory
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
 from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
 from unet_fast.prediction.ranks import Ranks, joined_ranks
@@ -32,46 +35,62 @@ from unet_fast.prediction.segmenter import Options, Segmenter, digest_of
 from unet_fast.prediction.source import Source
 from unet_fast.prediction.work import Results, class_dtype
 
+if TYPE_CHECKING:
+    import dask.array
+
 _UNFINISHED = ".unfinished"
 
 
 def predict(
     model: Network,
-    image: NDArray[Any] | Tensor,
+    image: "NDArray[Any] | Tensor | dask.array.Array | str | os.PathLike[str]",
     tile: int | tuple[int, int] | None = None,
     probabilities: bool = False,
     *,
     normalization: Normalization | None = None,
     average: Averaged = "none",
+    precision: PrecisionChoice = "auto",
     progress: bool = False,
-) -> NDArray[Any]:
+) -> Any:
     """Segment one image of any size.
 
     Args:
         model: the network; used in evaluation mode, on the device where it is.
-        image: [H, W] or [C, H, W]; real numbers, computed in float32.
+        image: [H, W] or [C, H, W]; real numbers, computed in float32. A dask array of that shape, or the path of an
+            OME-Zarr image, whose planes are segmented one by one, is segmented by the scheduler of dask when the
+            result is asked for.
         tile: largest input side of a tile in pixels, a legal one (16k + 60); default what fits into half of the free
             memory, at most 2044. The result does not depend on it.
         probabilities: return the probability of each class instead of the most probable class.
         normalization: what the image goes through first; default none.
         average: "none", or the mean of the probabilities over the four "mirrors" of the image, or over "all" eight
             mirrors and rotations by 90 degrees.
-        progress: show a bar over the tiles.
+        precision: in which the network computes, "float32", "tf32", "bf16" or "fp16"; "auto" (default) is bf16 on CUDA
+            from Ampere on, else float32. Probabilities are float32.
+        progress: show a bar over the tiles; dask has its own.
 
     Returns:
-        uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W].
+        uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W]. Of a dask array or a
+        path a dask array with a chunk for each tile, with the axes of the planes in front, and the same numbers.
 
     Raises:
-        ValueError: the image has not the network's channels or holds nan, or the tile is illegal.
+        ValueError: the image has not the network's channels or holds nan, the tile is illegal, or the device cannot
+            compute in the precision.
     """
+    if not isinstance(image, np.ndarray | Tensor) and is_lazy(image):
+        lazy_options = probabilities, normalization or Normalization("none"), average, precision
+        return predict_dask(model, image, tile, *lazy_options)
     pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     planar = pixels[None] if pixels.ndim == 2 else pixels
     if planar.ndim != 3 or planar.shape[0] != model.channels:
         wanted = f"[{model.channels}, H, W]" + (" or [H, W]" if model.channels == 1 else "")
         raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
+    chosen = choose_precision(precision, device)
+    dtype = DTYPES[chosen]
     source = Source(planar, "CYX", "image")
-    plan = TilePlan(source.size, choose_tile(model, source.size, None, device) if tile is None else tile, model.sides)
+    tile = choose_tile(model, source.size, None, device, dtype) if tile is None else tile
+    plan = TilePlan(source.size, tile, model.sides)
     if probabilities:
         found: NDArray[Any] = np.empty((1, model.classes, *source.size), np.float32)
         results = Results(None, found)
@@ -80,8 +99,9 @@ def predict(
         results = Results(found, None)
     tasks = [Task(0, tile) for tile in range(len(plan.output_origins))]
     reader = TileReader(source, plan, normalization or Normalization("none"), device)
-    with evaluating(model, many=len(tasks) > 1):
-        done = predict_tiles(reader, TileNetwork(model, average), tasks, results.put)
+    batch = choose_batch(model, plan.input_side, None, device, dtype)
+    with evaluating(model, len(tasks) > 1, chosen):
+        done = predict_tiles(reader, TileNetwork(model, average, chosen), tasks, results.put, batch)
         for _ in tqdm(done, total=len(tasks), unit="tile", disable=not progress, leave=False):
             pass
     plane: NDArray[Any] = found[0]
@@ -101,7 +121,10 @@ class PredictConfig:
             trained for.
         layout: "files" names NAME_labels.tif; "ctc" 01_RES/mask000.tif for 01/t000.tif; "isbi" writes the stack of the
             foreground's probability; "auto" is "ctc" for a sequence, else "files".
-        probabilities: also write NAME_probabilities.tif, one channel per class.
+        format: "tiff" writes ImageJ's TIFF, beyond 65535 objects or 4 GB OME-TIFF; "ome-zarr" NAME_labels.ome.zarr, of
+            the version of the image or 0.5; "ome-zarr-0.4" for programs that know no other; "auto" is "ome-zarr" for
+            OME-Zarr images, else "tiff".
+        probabilities: also write NAME_probabilities.tif (or .ome.zarr), one channel per class.
         probability_dtype: "float32", or "uint8" with 255 for 1.
         min_size: objects smaller than this many pixels are dropped.
         gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
@@ -110,6 +133,8 @@ class PredictConfig:
             rotations; takes four or eight times as long.
         tile: largest input side of a tile in pixels (16k + 60); default what fits into the memory, up to 2044.
         memory: how much a tile may need, such as "800M" or "6G"; default half of what is free.
+        precision: in which the network computes: "float32", "tf32", "bf16" or "fp16"; "auto" is bf16 on CUDA from
+            Ampere on, else float32. Probabilities are float32.
         device: "cpu", "cuda" or "auto".
         threads: CPU threads; default torch's.
     """
@@ -119,6 +144,7 @@ class PredictConfig:
     model: Path
     result: Literal["auto", "instances", "classes"] = "auto"
     layout: OutputLayout = "auto"
+    format: OutputFormat = "auto"
     probabilities: bool = False
     probability_dtype: Literal["float32", "uint8"] = "float32"
     min_size: int = 0
@@ -127,6 +153,7 @@ class PredictConfig:
     tta: Averaged = "none"
     tile: int | None = None
     memory: str | None = None
+    precision: PrecisionChoice = "auto"
     device: str = "auto"
     threads: int | None = None
 
@@ -145,9 +172,12 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, together.local)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     model = load_model(config.model)
     model.net.to(device)
-    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities)
+    precision = choose_precision(config.precision, device)
+    jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     options = Options(
         instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),
@@ -158,15 +188,16 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
         average=config.tta,
         tile=config.tile,
         memory=None if config.memory is None else parse_memory(config.memory),
+        precision=precision,
         progress=sys.stderr.isatty() and together.first,
     )
     if together.first:
         processes = f", {together.count} processes" if together.count > 1 else ""
         threads = f"{torch.get_num_threads()} threads{processes}"
-        print(f"segmenting {len(jobs)} file(s) with {config.model} on {device}, {threads}")
+        print(f"segmenting {len(jobs)} file(s) with {config.model} in {precision} on {device}, {threads}")
     unfinished.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter(model, options, unfinished, digest_of(model))
-    with evaluating(model.net, many=True):
+    with evaluating(model.net, many=True, precision=precision):
         if len(jobs) >= together.count:  # files are shared, else the tiles of each file
             failed = _segment_all(together.share(jobs), segmenter.segment, config, shown=options.progress)
         else:

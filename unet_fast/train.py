@@ -25,6 +25,7 @@ from unet_fast.atomic_write import atomic_write
 from unet_fast.config import PRESETS, TrainConfig
 from unet_fast.data import LabelledImages, load_folder, synthetic_cells
 from unet_fast.ops import build_info
+from unet_fast.prediction.memory import is_memory_short
 from unet_fast.trainer import Trainer
 
 _RESUME = (
@@ -164,6 +165,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_short(error):
+            raise
+        advice = "a smaller --tile or --base, --gradient_checkpointing true, or more parts of a step by --accumulate"
+        print(f"error: memory is short for this training: {advice}", file=sys.stderr)
         return 1
     if trainer.processes.first:
         print(_farewell(trainer))

@@ -14,6 +14,7 @@ from unet_fast.metrics.confusion import Confusion
 from unet_fast.metrics.ctc import seg
 from unet_fast.metrics.em import rand_error
 from unet_fast.plots import draw_preview
+from unet_fast.precision import PrecisionChoice
 from unet_fast.predict import predict
 from unet_fast.samples import Sampler, packed_labels
 
@@ -34,6 +35,7 @@ class Validator:
         training: the other images; the first is drawn where none is held back.
         sampler: of the run; it makes the weight map of the preview.
         score: the name of what decides which network is the best.
+        precision: in which the network computes.
 
     Attributes:
         names: of the scores, in [0, 1]; none without images.
@@ -43,9 +45,15 @@ class Validator:
     """
 
     def __init__(
-        self, model: Model, images: LabelledImages, training: LabelledImages, sampler: Sampler, score: Score = "auto"
+        self,
+        model: Model,
+        images: LabelledImages,
+        training: LabelledImages,
+        sampler: Sampler,
+        score: Score = "auto",
+        precision: PrecisionChoice = "auto",
     ) -> None:
-        self.model, self.images, self.sampler = model, images, sampler
+        self.model, self.images, self.sampler, self.precision = model, images, sampler, precision
         self.shown = images if len(images) else training
         fitting = SCORES[model.labels]
         if score not in ("auto", *fitting):
@@ -97,7 +105,10 @@ class Validator:
     def _segment(self, images: LabelledImages, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return probabilities [K, H, W] and what they say, [H, W]: ids of objects or classes."""
         model = self.model
-        probabilities = predict(model.net, images.images[index], probabilities=True, normalization=model.normalization)
+        image = images.images[index]
+        probabilities = predict(
+            model.net, image, probabilities=True, normalization=model.normalization, precision=self.precision
+        )
         classes = probabilities.argmax(0)
         shown = label_instances(classes > 0) if SCORES[model.labels][0] == "seg" else classes
         return probabilities, shown

@@ -44,7 +44,7 @@ def wrong_by_distance(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options, size = experiment.parse(__doc__, arguments)
+    options, size = experiment.parse(experiment.command_line(__doc__), arguments)
     images = experiment.split(options)
     columns = {
         f"strip{i}": (f"{first} to {end} px" if end else f"from {first} px", ".4f")

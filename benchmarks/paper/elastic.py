@@ -15,7 +15,7 @@ WAYS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options, size = experiment.parse(__doc__, arguments)
+    options, size = experiment.parse(experiment.command_line(__doc__), arguments)
     images = experiment.split(options)
     table = experiment.Table(
         f"Augmentation on {options.data.name}",

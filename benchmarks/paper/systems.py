@@ -28,7 +28,9 @@ def seconds_one_by_one(net: SlidingWindow) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options, size = experiment.parse(__doc__, arguments)
+    parser = experiment.command_line(__doc__)
+    parser.add_argument("--systems", nargs="+", choices=MODELS, default=MODELS, help="those that run; default all")
+    options, size = experiment.parse(parser, arguments)
     images = experiment.split(options)
     table = experiment.Table(
         f"The systems of the paper on {options.data.name}",
@@ -36,11 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         | {"parameters": ("parameters", ",d")},
         notes=[
             *experiment.notes(options, "systems", images),
-            f"Each network was trained for {size.minutes:g} minutes. The time of single windows is that of {_WINDOWS} "
-            f"windows times {experiment.TIMED_SIDE**2 // _WINDOWS}; its scores are those of the dense one.",
+            f"Each network was trained for {size.minutes:g} minutes, the U-Net with its weight map, the others with "
+            f"balanced classes. The time of single windows is that of {_WINDOWS} windows times "
+            f"{experiment.TIMED_SIDE**2 // _WINDOWS}; its scores are those of the dense one.",
         ],
     )
-    for kind in MODELS:
+    for kind in options.systems:
         model = experiment.train(images[0], options, size, timed=True, model=kind)
         found = experiment.scores(images[1], experiment.probabilities(model, images[1]))
         row = {"system": kind, **found, "parameters": experiment.parameters(model)}

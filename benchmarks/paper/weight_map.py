@@ -22,7 +22,7 @@ def merged_ceiling(images: LabelledImages) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options, size = experiment.parse(__doc__, arguments)
+    options, size = experiment.parse(experiment.command_line(__doc__), arguments)
     images = experiment.split(options)
     if images[0].label_kind == "mask":
         raise SystemExit(f"error: data: wanted labels that number the cells, got masks in {options.data}")

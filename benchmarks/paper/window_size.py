@@ -10,7 +10,7 @@ from unet_fast.baselines.sliding_window import KERNELS
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options, size = experiment.parse(__doc__, arguments)
+    options, size = experiment.parse(experiment.command_line(__doc__), arguments)
     images = experiment.split(options)
     table = experiment.Table(
         f"The sliding window's size on {options.data.name}",

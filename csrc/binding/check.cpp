@@ -53,6 +53,14 @@ void Check::dtype(const Tensor& tensor, const char* argument, std::initializer_l
                        name_of(tensor.dtype));
 }
 
+void Check::float_dtype(const Tensor& tensor, const char* argument) const {
+  if (tensor.device < 0) {
+    dtype(tensor, argument, {DType::bfloat16, DType::float32});
+  } else {
+    dtype(tensor, argument, {DType::bfloat16, DType::float16, DType::float32});
+  }
+}
+
 void Check::image_dtype(const Tensor& tensor, const char* argument) const {
   dtype(tensor, argument,
         {DType::uint8, DType::uint16, DType::int16, DType::int32, DType::float16, DType::bfloat16, DType::float32,

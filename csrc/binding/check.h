@@ -22,6 +22,8 @@ class Check {
   void shape(const Tensor& tensor, const char* argument, const std::vector<int64_t>& sizes) const;
   // One of these dtypes; TypeError.
   void dtype(const Tensor& tensor, const char* argument, std::initializer_list<DType> allowed) const;
+  // One that the network is computed in on the tensor's device; TypeError.
+  void float_dtype(const Tensor& tensor, const char* argument) const;
   // One that visit_image_type knows; TypeError.
   void image_dtype(const Tensor& tensor, const char* argument) const;
   // Row-major in the order of its dimensions.

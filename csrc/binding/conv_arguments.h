@@ -16,13 +16,25 @@ inline ConvAlgorithm algorithm_of(const Check& check, const std::string& name, c
   const bool is_winograd = name == "winograd", is_mma = name == "mma";
   check.that(is_winograd || is_mma || name == "wgmma", "algorithm",
              "\"auto\", \"direct\", \"winograd\", \"mma\" or \"wgmma\"", '"' + name + '"');
-  const bool is_on_cpu = where.device < 0;
-  const DType dtype = is_winograd ? DType::float32 : DType::bfloat16;
-  check.that(
-      where.dtype == dtype && is_on_cpu == is_winograd, "algorithm",
-      "\"auto\" or \"direct\", as \"" + name + "\" is for " + (is_winograd ? "float32 on the CPU" : "bfloat16 on CUDA"),
-      '"' + name + "\" for " + name_of(where.dtype) + (is_on_cpu ? " on the CPU" : " on CUDA"));
+  const bool is_on_cpu = where.device < 0, is_float32 = where.dtype == DType::float32;
+  check.that(is_on_cpu == is_winograd && (is_mma || is_float32 == is_winograd), "algorithm",
+             "\"auto\" or \"direct\", as \"" + name + "\" is for " +
+                 (is_winograd ? "float32 on the CPU"
+                  : is_mma    ? "CUDA"
+                              : "bfloat16 and float16 on CUDA"),
+             '"' + name + "\" for " + name_of(where.dtype) + (is_on_cpu ? " on the CPU" : " on CUDA"));
   return is_winograd ? ConvAlgorithm::winograd : is_mma ? ConvAlgorithm::mma : ConvAlgorithm::wgmma;
+}
+
+inline const char* name_of(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::automatic: return "auto";
+    case ConvAlgorithm::direct: return "direct";
+    case ConvAlgorithm::winograd: return "winograd";
+    case ConvAlgorithm::mma: return "mma";
+    case ConvAlgorithm::wgmma: return "wgmma";
+  }
+  return "";
 }
 
 // On CUDA: whether the algorithm can be had for these shapes, on this GPU and with this build.

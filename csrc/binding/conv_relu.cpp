@@ -14,13 +14,13 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-constexpr Workspace<ConvReluArgs> kWorkspace = {conv_relu_cpu_workspace, nullptr};
+constexpr Workspace<ConvReluArgs> kWorkspace = {conv_relu_cpu_workspace, conv_relu_cuda_workspace};
 
 // Everything but y and the bias. The weight's strides may be any.
 ConvReluArgs forward(const Check& check, const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight,
                      const std::string& algorithm, const char* weight_name = "weight") {
   check.channels_last(x, "x");
-  check.dtype(x, "x", {DType::bfloat16, DType::float32});
+  check.float_dtype(x, "x");
   check.that(x.size[1] > 0 && x.size[2] >= 3 && x.size[3] >= 3, "x", "at least one channel and 3 x 3 pixels",
              shape_of(x));
   const SkipWindow window = skip_of(check, skip, x);
@@ -120,6 +120,14 @@ bool fuses(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& wei
   return x.device < 0 ? conv_relu_fuses(args) : conv_relu_cuda_fuses(args, x.device);
 }
 
+// What computes this on CUDA.
+std::string cuda_algorithm(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& weight) {
+  const Check check("conv_relu_algorithm");
+  check.that(x.device >= 0, "x", "a tensor on CUDA", "one on the CPU");
+  const ConvReluArgs args = forward(check, x, skip, weight, "auto");
+  return name_of(conv_relu_cuda_algorithm(args, x.device));
+}
+
 bool makes_first(const Tensor& image, const Tensor& first_weight, const Tensor& weight, const std::string& algorithm) {
   const Check check("conv_relu");
   const ConvReluArgs first = forward(check, image, std::nullopt, first_weight, algorithm, "first weight");
@@ -160,21 +168,18 @@ void pack(const Tensor& weight, const Tensor& packed) {
 }
 
 // `gate` is the operator's result where it had a ReLU. With grad_skip, grad_x and it are the gradients of x and skip.
-// `x`, on the CPU only, masks grad_x: it is the result of a ReLU.
+// `x` masks grad_x: it is the result of a ReLU.
 void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, const Tensor& weight,
                          const std::string& algorithm, const std::optional<Tensor>& x, const Tensor& grad_x,
                          const std::optional<Tensor>& grad_skip, const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
-  check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
+  check.float_dtype(grad, "grad");
   const int64_t out_channels = grad.size[1], height = grad.size[2], width = grad.size[3];
   if (gate) check.images(*gate, "y", {grad.size[0], out_channels, height, width}, grad, "grad");
   check.channels_last(grad_x, "x");
   check.images(grad_x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
-  if (x) {
-    check.that(x->device < 0, "x", "a tensor on the CPU, to mask its gradient", "one on CUDA");
-    check.images(*x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
-  }
+  if (x) check.images(*x, "x", {grad.size[0], grad_x.size[1], height + 2, width + 2}, grad, "grad");
   if (grad_skip) {
     check.images(*grad_skip, "skip", {grad.size[0], grad_skip->size[1], height + 2, width + 2}, grad, "grad");
   }
@@ -185,7 +190,6 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
 
   // The kernel rotated by 180 degrees begins at its last tap and runs backwards.
   const int64_t last_tap = 2 * weight.stride[2] + 2 * weight.stride[3];
-  const int64_t element = weight.dtype == DType::float32 ? sizeof(float) : sizeof(BFloat16);
   const ConvReluArgs args = {
       .x = grad.data,
       .gate = gate ? gate->data : nullptr,
@@ -196,7 +200,7 @@ void conv_relu_data_grad(const Tensor& grad, const std::optional<Tensor>& gate, 
       .in_channels = out_channels,
       .out_channels = in_channels,
       .padding = 2,
-      .weight = weight.as<const char>() + last_tap * element,
+      .weight = weight.as<const char>() + last_tap * size_of(weight.dtype),
       .weight_stride_o = weight.stride[1],
       .weight_stride_c = weight.stride[0],
       .weight_stride_y = -weight.stride[2],
@@ -222,6 +226,7 @@ void bind_conv_relu(py::module_& module) {
              py::arg("pooled").none(true), py::arg("first").none(true), py::arg("allocate"), py::arg("stream"));
   module.def("conv_relu_fuses", &fuses, py::arg("x"), py::arg("skip").none(true), py::arg("weight"),
              py::arg("algorithm"));
+  module.def("conv_relu_cuda_algorithm", &cuda_algorithm, py::arg("x"), py::arg("skip").none(true), py::arg("weight"));
   module.def("conv_relu_makes_first", &makes_first, py::arg("image"), py::arg("first_weight"), py::arg("weight"),
              py::arg("algorithm"));
   module.def("conv_relu_packed", &packed, py::arg("weight"));

@@ -20,7 +20,7 @@ void conv_relu_weight_grad(const Tensor& grad, const std::optional<Tensor>& gate
                            const Tensor& grad_bias, const py::function& allocate, uintptr_t stream) {
   const Check check("conv_relu_backward");
   check.channels_last(grad, "grad");
-  check.dtype(grad, "grad", {DType::bfloat16, DType::float32});
+  check.float_dtype(grad, "grad");
   const int64_t out_channels = grad.size[1];
   if (gate) check.images(*gate, "y", {grad.size[0], out_channels, grad.size[2], grad.size[3]}, grad, "grad");
   check.channels_last(x, "x");

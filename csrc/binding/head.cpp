@@ -1,5 +1,10 @@
 #include "ops/head.h"
 
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <utility>
+
 #include "binding/check.h"
 #include "binding/operators.h"
 #include "binding/run.h"
@@ -12,7 +17,7 @@ namespace {
 // x, the weight and y (or their gradients) of one call.
 void check_tensors(const Check& check, const Tensor& x, const Tensor& weight, const Tensor& y) {
   check.channels_last(x, "x");
-  check.dtype(x, "x", {DType::bfloat16, DType::float32});
+  check.float_dtype(x, "x");
   check.that(x.size[1] > 0, "x", "at least one channel", shape_of(x));
   check.that(weight.dims == 4 && weight.size[0] > 0 && weight.size[1] == x.size[1] && weight.size[2] == 1 &&
                  weight.size[3] == 1,
@@ -55,47 +60,35 @@ void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tenso
   run(x, stream, args, head_cpu, head_cuda, kWorkspace, allocate);
 }
 
-void head_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
-                    uintptr_t stream) {
-  check_tensors(Check("head_backward"), grad_x, weight, grad);
-  const HeadArgs args = {
-      .x = grad.data,
-      .dtype = grad.dtype,
-      .images = grad.size[0],
-      .height = grad.size[2],
-      .width = grad.size[3],
-      .channels = grad.size[1],
-      .classes = grad_x.size[1],
-      .weight = weight.data,
-      .weight_stride_k = 1,
-      .weight_stride_c = grad_x.size[1],
-      .bias = nullptr,
-      .y = grad_x.data,
-      .workspace = nullptr,
-  };
-  run(grad, stream, args, head_cpu, head_cuda, kWorkspace, allocate);
-}
-
-void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,
-                      const py::function& allocate, uintptr_t stream) {
+// What is not wanted is None; the gradients of the weight and of the bias are wanted together.
+void head_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& grad_x,
+                   const std::optional<std::pair<Tensor, Tensor>>& grad_weight_and_bias, const py::function& allocate,
+                   uintptr_t stream) {
   const Check check("head_backward");
-  check_tensors(check, x, grad_weight, grad);
-  check_bias(check, grad_bias, x, grad_weight);
-  const HeadWeightGradArgs args = {
+  check_tensors(check, x, weight, grad);
+  if (grad_x) check.images(*grad_x, "grad_x", {x.size[0], x.size[1], x.size[2], x.size[3]}, x, "x");
+  if (grad_weight_and_bias) {
+    const auto& [grad_weight, grad_bias] = *grad_weight_and_bias;
+    check_tensors(check, x, grad_weight, grad);
+    check_bias(check, grad_bias, x, weight);
+  }
+  const HeadBackwardArgs args = {
       .grad = grad.data,
       .x = x.data,
+      .weight = weight.data,
       .dtype = x.dtype,
       .images = x.size[0],
       .height = x.size[2],
       .width = x.size[3],
       .channels = x.size[1],
-      .classes = grad_weight.size[0],
-      .grad_weight = grad_weight.data,
-      .grad_bias = grad_bias.data,
+      .classes = weight.size[0],
+      .grad_x = grad_x ? grad_x->data : nullptr,
+      .grad_weight = grad_weight_and_bias ? grad_weight_and_bias->first.data : nullptr,
+      .grad_bias = grad_weight_and_bias ? grad_weight_and_bias->second.data : nullptr,
       .workspace = nullptr,
   };
-  run(x, stream, args, head_weight_grad_cpu, head_weight_grad_cuda,
-      {head_weight_grad_cpu_workspace, head_weight_grad_cuda_workspace}, allocate);
+  run(x, stream, args, head_backward_cpu, head_backward_cuda,
+      {head_backward_cpu_workspace, head_backward_cuda_workspace}, allocate);
 }
 
 }  // namespace
@@ -103,10 +96,9 @@ void head_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_we
 void bind_head(py::module_& module) {
   module.def("head", &head, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"), py::arg("allocate"),
              py::arg("stream"));
-  module.def("head_data_grad", &head_data_grad, py::arg("grad"), py::arg("weight"), py::arg("grad_x"),
-             py::arg("allocate"), py::arg("stream"));
-  module.def("head_weight_grad", &head_weight_grad, py::arg("grad"), py::arg("x"), py::arg("grad_weight"),
-             py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
+  module.def("head_backward", &head_backward, py::arg("grad"), py::arg("x"), py::arg("weight"),
+             py::arg("grad_x").none(true), py::arg("grad_weight_and_bias").none(true), py::arg("allocate"),
+             py::arg("stream"));
 }
 
 }  // namespace unet_fast

@@ -16,7 +16,7 @@ namespace {
 // x and y, or x and the gradient of y.
 void check_tensors(const Check& check, const Tensor& x, const Tensor& y) {
   check.channels_last(x, "x");
-  check.dtype(x, "x", {DType::bfloat16, DType::float32});
+  check.float_dtype(x, "x");
   check.that(x.size[2] % 2 == 0 && x.size[3] % 2 == 0, "x", "even height and width", shape_of(x));
   check.images(y, "grad", {x.size[0], x.size[1], x.size[2] / 2, x.size[3] / 2}, x, "x");
 }

@@ -9,10 +9,10 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-// x, the weight and y (or their gradients) of one call.
-UpConvShape check_tensors(const Check& check, const Tensor& x, const Tensor& weight, const Tensor& y) {
+// x, the weight and y (or their gradients) of one call; whether float32 may be rounded to TF32 on CUDA.
+UpConvShape check_tensors(const Check& check, const Tensor& x, const Tensor& weight, const Tensor& y, bool tf32) {
   check.channels_last(x, "x");
-  check.dtype(x, "x", {DType::bfloat16, DType::float32});
+  check.float_dtype(x, "x");
   check.that(x.size[1] > 0, "x", "at least one channel", shape_of(x));
   check.that(weight.dims == 4 && weight.size[0] == x.size[1] && weight.size[1] > 0 && weight.size[2] == 2 &&
                  weight.size[3] == 2,
@@ -28,6 +28,7 @@ UpConvShape check_tensors(const Check& check, const Tensor& x, const Tensor& wei
       .width = x.size[3],
       .in_channels = x.size[1],
       .out_channels = weight.size[1],
+      .tf32 = tf32,
   };
 }
 
@@ -38,11 +39,11 @@ void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const T
   check.device(bias, "bias", x, "x");
 }
 
-void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const py::function& allocate,
-             uintptr_t stream) {
+void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, bool tf32, const Tensor& y,
+             const py::function& allocate, uintptr_t stream) {
   const Check check("up_conv");
   const UpConvArgs args = {
-      .shape = check_tensors(check, x, weight, y),
+      .shape = check_tensors(check, x, weight, y, tf32),
       .x = x.data,
       .weight = weight.data,
       .bias = bias.data,
@@ -53,10 +54,10 @@ void up_conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Te
   run(x, stream, args, up_conv_cpu, up_conv_cuda, {up_conv_cpu_workspace, up_conv_cuda_workspace}, allocate);
 }
 
-void up_conv_data_grad(const Tensor& grad, const Tensor& weight, const Tensor& grad_x, const py::function& allocate,
-                       uintptr_t stream) {
+void up_conv_data_grad(const Tensor& grad, const Tensor& weight, bool tf32, const Tensor& grad_x,
+                       const py::function& allocate, uintptr_t stream) {
   const UpConvDataGradArgs args = {
-      .shape = check_tensors(Check("up_conv_backward"), grad_x, weight, grad),
+      .shape = check_tensors(Check("up_conv_backward"), grad_x, weight, grad, tf32),
       .grad = grad.data,
       .weight = weight.data,
       .grad_x = grad_x.data,
@@ -70,7 +71,7 @@ void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad
                          const py::function& allocate, uintptr_t stream) {
   const Check check("up_conv_backward");
   const UpConvWeightGradArgs args = {
-      .shape = check_tensors(check, x, grad_weight, grad),
+      .shape = check_tensors(check, x, grad_weight, grad, false),
       .grad = grad.data,
       .x = x.data,
       .grad_weight = grad_weight.data,
@@ -85,10 +86,10 @@ void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad
 }  // namespace
 
 void bind_up_conv(py::module_& module) {
-  module.def("up_conv", &up_conv, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"), py::arg("allocate"),
-             py::arg("stream"));
-  module.def("up_conv_data_grad", &up_conv_data_grad, py::arg("grad"), py::arg("weight"), py::arg("grad_x"),
+  module.def("up_conv", &up_conv, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("tf32"), py::arg("y"),
              py::arg("allocate"), py::arg("stream"));
+  module.def("up_conv_data_grad", &up_conv_data_grad, py::arg("grad"), py::arg("weight"), py::arg("tf32"),
+             py::arg("grad_x"), py::arg("allocate"), py::arg("stream"));
   module.def("up_conv_weight_grad", &up_conv_weight_grad, py::arg("grad"), py::arg("x"), py::arg("grad_weight"),
              py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
 }

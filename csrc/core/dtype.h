@@ -33,7 +33,7 @@ struct BFloat16 {
   uint16_t bits;
 };
 
-// IEEE's half precision: 5 bits of exponent, 10 of mantissa. Only read.
+// IEEE's half precision: 5 bits of exponent, 10 of mantissa.
 struct Float16 {
   uint16_t bits;
 };
@@ -63,7 +63,8 @@ UNET_FAST_FUNCTION float to_float(T value) {
   }
 }
 
-// To BFloat16: round to nearest, ties to even; a NaN stays a (quiet) NaN.
+// To 16 bits: round to nearest, ties to even; a NaN stays a (quiet) NaN. What is too large for Float16 becomes
+// infinite.
 template <class T>
 UNET_FAST_FUNCTION T from_float(float value) {
   if constexpr (std::is_same_v<T, BFloat16>) {
@@ -71,6 +72,25 @@ UNET_FAST_FUNCTION T from_float(float value) {
     memcpy(&bits, &value, sizeof bits);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return BFloat16{0x7fc0};
     return BFloat16{static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    constexpr uint32_t kInfinity = 0x7f800000u, kTooLarge = 0x477ff000u, kLeastNormal = 0x38800000u;  // of 65520, 2^-14
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    bits &= 0x7fffffffu;
+    if (bits >= kTooLarge) {
+      bits = bits > kInfinity ? 0x7e00u : 0x7c00u;
+    } else if (bits >= kLeastNormal) {
+      bits = (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1u)) >> 13;  // the exponent's bias from 127 to 15
+    } else {
+      // The last bit of 0.5 is 2^-24, the smallest number of Float16: the sum rounds to it.
+      float sum;
+      memcpy(&sum, &bits, sizeof sum);
+      sum += 0.5f;
+      memcpy(&bits, &sum, sizeof bits);
+      bits -= 0x3f000000u;
+    }
+    return Float16{static_cast<uint16_t>(sign | bits)};
   } else {
     return static_cast<T>(value);
   }
@@ -118,12 +138,30 @@ static bool visit_bits(DType dtype, const Visit& visit) {
   }
 }
 
-// Activations and weights of the network.
+// Activations and weights of the network: on the CPU, and on CUDA.
 template <class Visit>
 static bool visit_float_type(DType dtype, const Visit& visit) {
   switch (dtype) {
     case DType::bfloat16: visit(BFloat16{}); return true;
     case DType::float32: visit(float{}); return true;
+    default: return false;
+  }
+}
+
+template <class Visit>
+static bool visit_cuda_float_type(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::float16: visit(Float16{}); return true;
+    default: return visit_float_type(dtype, visit);
+  }
+}
+
+// Those of 16 bits.
+template <class Visit>
+static bool visit_half_type(DType dtype, const Visit& visit) {
+  switch (dtype) {
+    case DType::float16: visit(Float16{}); return true;
+    case DType::bfloat16: visit(BFloat16{}); return true;
     default: return false;
   }
 }

@@ -154,11 +154,11 @@ int64_t head_cpu_workspace(const HeadArgs& args, const Threads& threads) {
   return cpu_kernels().head_workspace(args, threads);
 }
 
-void head_weight_grad_cpu(const HeadWeightGradArgs& args, const Threads& threads) {
-  cpu_kernels().head_weight_grad(args, threads);
+void head_backward_cpu(const HeadBackwardArgs& args, const Threads& threads) {
+  cpu_kernels().head_backward(args, threads);
 }
-int64_t head_weight_grad_cpu_workspace(const HeadWeightGradArgs& args, const Threads& threads) {
-  return cpu_kernels().head_weight_grad_workspace(args, threads);
+int64_t head_backward_cpu_workspace(const HeadBackwardArgs& args, const Threads& threads) {
+  return cpu_kernels().head_backward_workspace(args, threads);
 }
 
 void stitch_tiles_cpu(const StitchTilesArgs& args, const Threads& threads) {

@@ -54,7 +54,7 @@ RowProduct as_row_product(const HeadArgs& args) {
 }
 
 // The first K floats of the workspace hold the gradient of the bias.
-RowProductGradient as_gradient(const HeadWeightGradArgs& args) {
+RowProductGradient as_gradient(const HeadBackwardArgs& args) {
   return {
       .shape = forward_shape(args),
       .in = input_rows(args),
@@ -80,13 +80,17 @@ int64_t head_workspace(const HeadArgs& args, const Threads& threads) {
   return row_product_workspace(as_row_product(args), threads.count);
 }
 
-int64_t head_weight_grad_workspace(const HeadWeightGradArgs& args, const Threads& threads) {
-  return whole_lines(args.classes) + row_product_gradient_workspace(as_gradient(args), threads.count);
+int64_t head_backward_workspace(const HeadBackwardArgs& args, const Threads& threads) {
+  const int64_t data = args.grad_x ? head_workspace(args.data_grad(), threads) : 0;
+  const int64_t weight = whole_lines(args.classes) + row_product_gradient_workspace(as_gradient(args), threads.count);
+  return data > weight ? data : weight;
 }
 
 void head(const HeadArgs& args, const Threads& threads) { row_product(as_row_product(args), args.workspace, threads); }
 
-void head_weight_grad(const HeadWeightGradArgs& args, const Threads& threads) {
+void head_backward(const HeadBackwardArgs& args, const Threads& threads) {
+  if (args.grad_x) head(args.data_grad(), threads);
+  if (!args.grad_weight) return;
   row_product_gradient(as_gradient(args), args.workspace + whole_lines(args.classes), threads);
   write_sums(args.workspace, 1, args.classes, args.dtype, args.grad_bias);
 }

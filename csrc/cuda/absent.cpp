@@ -21,6 +21,8 @@ constexpr const char* kAbsent =
 const char* mirror_tiles_cuda(const MirrorTilesArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_cuda(const ConvReluArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_cuda_refuses(const ConvReluArgs&, int) { return nullptr; }
+ConvAlgorithm conv_relu_cuda_algorithm(const ConvReluArgs&, int) { return ConvAlgorithm::automatic; }
+int64_t conv_relu_cuda_workspace(const ConvReluArgs&) { return 0; }
 bool conv_relu_cuda_fuses(const ConvReluArgs&, int) { return false; }
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs&, const Stream&) { return kAbsent; }
 const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs&, int) { return nullptr; }
@@ -34,8 +36,8 @@ int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs&) { return
 const char* max_pool_cuda(const MaxPoolArgs&, const Stream&) { return kAbsent; }
 const char* max_pool_backward_cuda(const MaxPoolBackwardArgs&, const Stream&) { return kAbsent; }
 const char* head_cuda(const HeadArgs&, const Stream&) { return kAbsent; }
-const char* head_weight_grad_cuda(const HeadWeightGradArgs&, const Stream&) { return kAbsent; }
-int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs&) { return 0; }
+const char* head_backward_cuda(const HeadBackwardArgs&, const Stream&) { return kAbsent; }
+int64_t head_backward_cuda_workspace(const HeadBackwardArgs&) { return 0; }
 const char* stitch_tiles_cuda(const StitchTilesArgs&, const Stream&) { return kAbsent; }
 const char* elastic_warp_cuda(const ElasticWarpArgs&, const Stream&) { return kAbsent; }
 const char* target_classes_cuda(const TargetClassesArgs&, const Stream&) { return kAbsent; }

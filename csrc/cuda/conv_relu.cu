@@ -50,6 +50,7 @@ struct ConvRelu {
   UNET_FAST_METHOD void write(int64_t pixel, int64_t o, int64_t, float sum) const {
     if (args.bias) sum += to_float(static_cast<const T*>(args.bias)[o]);
     if (args.relu && sum < 0) sum = 0;
+    if (args.mask && to_float(static_cast<const T*>(args.mask)[pixel * columns + o]) <= 0) sum = 0;
     static_cast<T*>(args.y)[pixel * columns + o] = from_float<T>(sum);
   }
 };
@@ -60,7 +61,8 @@ struct ConvRelu {
 
 const char* conv_relu_direct(const ConvReluArgs& args, const Stream& stream) {
   const char* error = nullptr;
-  visit_float_type(args.dtype, [&](auto type) { error = launch_product(ConvRelu<decltype(type)>(args), 1, stream); });
+  visit_cuda_float_type(args.dtype,
+                        [&](auto type) { error = launch_product(ConvRelu<decltype(type)>(args), 1, stream); });
   return error;
 }
 

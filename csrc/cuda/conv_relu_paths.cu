@@ -1,6 +1,9 @@
 // The one place that chooses how conv_relu and the gradient of its weight are computed on CUDA.
 #include "cuda/conv_relu_paths.h"
 
+#include <algorithm>
+#include <type_traits>
+
 #include "cuda/device.cuh"
 
 namespace unet_fast {
@@ -16,16 +19,15 @@ constexpr bool kHasWgmma = false;
 struct Layer {
   int capability;  // of the GPU
   DType dtype;
-  bool gated;
+  bool gated, by_name;  // by_name: not `automatic`
   int64_t images, height, width;
   int64_t channels[4];  // of all tensors
   int64_t skip_strides[2];
-  const void* pointers[6];
+  const void* pointers[7];
 };
 
 const char* tensor_cores_refuse(const Layer& layer) {
   if (layer.capability < 80) return "is for GPUs of compute capability 8.0 or later";
-  if (layer.dtype != DType::bfloat16) return "is for bfloat16";
   if (layer.gated) return "takes a gradient that went through its gate before";
   for (const int64_t channels : layer.channels) {
     if (channels % 8) return "is for numbers of channels that are multiples of 8";
@@ -42,34 +44,47 @@ const char* tensor_cores_refuse(const Layer& layer) {
   return nullptr;
 }
 
+const char* half_refuses(const Layer& layer) {
+  const bool is_half = layer.dtype == DType::bfloat16 || layer.dtype == DType::float16;
+  return is_half ? tensor_cores_refuse(layer) : "is for bfloat16 and float16";
+}
+
+const char* mma_refuses(const Layer& layer) {
+  const bool rounds = layer.dtype == DType::float32 && !layer.by_name;
+  return rounds ? "rounds float32 to TF32 only where it is asked for by its name" : tensor_cores_refuse(layer);
+}
+
 const char* wgmma_refuses(const Layer& layer) {
   if (layer.capability != 90) return "is for GPUs of compute capability 9.0";
   if (!kHasWgmma) return "is for builds whose CMAKE_CUDA_ARCHITECTURES hold 90a";
-  return tensor_cores_refuse(layer);
+  return half_refuses(layer);
 }
 
-Layer layer_of(const ConvReluArgs& args, int device) {
-  return {device_traits(device).capability,
-          args.dtype,
-          args.gate != nullptr,
-          args.images,
-          args.height,
-          args.width,
-          {args.in_channels, args.skip.channels, args.out_channels, args.y_rest ? args.y_channels : 0},
-          {args.skip.row_stride, args.skip.image_stride},
-          {args.x, args.skip.data, args.weight, args.y, args.y_rest, args.pooled}};
+template <class Args>
+Layer layer_of(const Args& args, int device) {
+  Layer layer = {device_traits(device).capability,
+                 args.dtype,
+                 args.gate != nullptr,
+                 args.algorithm != ConvAlgorithm::automatic,
+                 args.images,
+                 args.height,
+                 args.width,
+                 {args.in_channels, args.skip.channels, args.out_channels},
+                 {args.skip.row_stride, args.skip.image_stride},
+                 {args.x, args.skip.data}};
+  if constexpr (std::is_same_v<Args, ConvReluArgs>) {
+    layer.channels[3] = args.y_rest ? args.y_channels : 0;
+    const void* const results[] = {args.weight, args.y, args.y_rest, args.pooled, args.mask};
+    for (int i = 0; i < 5; ++i) layer.pointers[2 + i] = results[i];
+  } else {
+    layer.pointers[2] = args.grad;
+  }
+  return layer;
 }
 
-Layer layer_of(const ConvReluWeightGradArgs& args, int device) {
-  return {device_traits(device).capability,
-          args.dtype,
-          args.gate != nullptr,
-          args.images,
-          args.height,
-          args.width,
-          {args.in_channels, args.skip.channels, args.out_channels},
-          {args.skip.row_stride, args.skip.image_stride},
-          {args.x, args.skip.data, args.grad}};
+template <class Args, const char* (*refuses)(const Layer&)>
+const char* refuses_layer(const Args& args, int device) {
+  return refuses(layer_of(args, device));
 }
 
 template <class Args>
@@ -92,10 +107,10 @@ const char* run_wgmma(const ConvReluWeightGradArgs& args, const Stream& stream) 
 // `automatic` takes the first that does not refuse. Wherever tensor cores can be used they are: even a chunk of 64
 // channels of which 8 are there costs less than its products one by one.
 constexpr Path<ConvReluArgs> kPaths[] = {
-    {ConvAlgorithm::wgmma, [](const ConvReluArgs& args, int device) { return wgmma_refuses(layer_of(args, device)); },
-     run_wgmma},
-    {ConvAlgorithm::mma,
-     [](const ConvReluArgs& args, int device) { return tensor_cores_refuse(layer_of(args, device)); }, conv_relu_mma},
+    {ConvAlgorithm::wgmma, refuses_layer<ConvReluArgs, wgmma_refuses>, run_wgmma},
+    {ConvAlgorithm::mma, refuses_layer<ConvReluArgs, mma_refuses>, conv_relu_mma},
+    {ConvAlgorithm::direct, [](const ConvReluArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_few_channels},
     {ConvAlgorithm::direct,
      [](const ConvReluArgs& args, int) -> const char* {
        const bool is_fused = args.skip.data || args.crop || args.pooled || args.y_rest;
@@ -105,8 +120,10 @@ constexpr Path<ConvReluArgs> kPaths[] = {
 };
 
 constexpr Path<ConvReluWeightGradArgs> kWeightGradPaths[] = {
-    {ConvAlgorithm::wgmma,
-     [](const ConvReluWeightGradArgs& args, int device) { return wgmma_refuses(layer_of(args, device)); }, run_wgmma},
+    {ConvAlgorithm::wgmma, refuses_layer<ConvReluWeightGradArgs, wgmma_refuses>, run_wgmma},
+    {ConvAlgorithm::mma, refuses_layer<ConvReluWeightGradArgs, half_refuses>, conv_relu_weight_grad_mma},
+    {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs& args, int) { return few_channels_refuses(args); },
+     conv_relu_weight_grad_few_channels},
     {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs&, int) -> const char* { return nullptr; },
      conv_relu_weight_grad_direct},
 };
@@ -137,9 +154,9 @@ Choice<ConvReluArgs> choose(const ConvReluArgs& args, int device) {
 }
 
 Choice<ConvReluWeightGradArgs> choose(const ConvReluWeightGradArgs& args, int device) {
-  // mma has no form of its own for this gradient.
-  const bool is_mma = args.algorithm == ConvAlgorithm::mma;
-  return choose(kWeightGradPaths, args, is_mma ? ConvAlgorithm::direct : args.algorithm, device);
+  // mma has no form of its own for this gradient in TF32.
+  const bool is_tf32 = args.algorithm == ConvAlgorithm::mma && args.dtype == DType::float32;
+  return choose(kWeightGradPaths, args, is_tf32 ? ConvAlgorithm::direct : args.algorithm, device);
 }
 
 template <class Args>
@@ -154,9 +171,21 @@ const char* run(const Args& args, const Stream& stream) {
 
 const char* conv_relu_cuda_refuses(const ConvReluArgs& args, int device) { return choose(args, device).refusal; }
 
-bool conv_relu_cuda_fuses(const ConvReluArgs& args, int device) {
+ConvAlgorithm conv_relu_cuda_algorithm(const ConvReluArgs& args, int device) {
   const Choice<ConvReluArgs> choice = choose(args, device);
-  return choice.path && choice.path->algorithm != ConvAlgorithm::direct;
+  return choice.path ? choice.path->algorithm : ConvAlgorithm::automatic;
+}
+
+bool conv_relu_cuda_fuses(const ConvReluArgs& args, int device) {
+  const ConvAlgorithm algorithm = conv_relu_cuda_algorithm(args, device);
+  return algorithm == ConvAlgorithm::mma || algorithm == ConvAlgorithm::wgmma;
+}
+
+// Enough for each path, like the next.
+int64_t conv_relu_cuda_workspace(const ConvReluArgs& args) {
+  const int64_t mma = conv_relu_mma_workspace(args);
+  if constexpr (kHasWgmma) return std::max(mma, conv_relu_wgmma_workspace(args));
+  return mma;
 }
 
 const char* conv_relu_cuda(const ConvReluArgs& args, const Stream& stream) {
@@ -167,12 +196,11 @@ const char* conv_relu_weight_grad_cuda_refuses(const ConvReluWeightGradArgs& arg
   return choose(args, device).refusal;
 }
 
-// Enough for each path.
 int64_t conv_relu_weight_grad_cuda_workspace(const ConvReluWeightGradArgs& args) {
-  const int64_t direct = conv_relu_weight_grad_direct_workspace(args);
-  if constexpr (!kHasWgmma) return direct;
-  const int64_t wgmma = conv_relu_weight_grad_wgmma_workspace(args);
-  return direct > wgmma ? direct : wgmma;
+  int64_t floats = std::max(conv_relu_weight_grad_direct_workspace(args), conv_relu_weight_grad_mma_workspace(args));
+  if (!few_channels_refuses(args)) floats = std::max(floats, conv_relu_weight_grad_few_channels_workspace(args));
+  if constexpr (kHasWgmma) return std::max(floats, conv_relu_weight_grad_wgmma_workspace(args));
+  return floats;
 }
 
 const char* conv_relu_weight_grad_cuda(const ConvReluWeightGradArgs& args, const Stream& stream) {

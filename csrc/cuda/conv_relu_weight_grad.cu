@@ -68,8 +68,8 @@ int64_t conv_relu_weight_grad_direct_workspace(const ConvReluWeightGradArgs& arg
 
 const char* conv_relu_weight_grad_direct(const ConvReluWeightGradArgs& args, const Stream& stream) {
   const char* error = nullptr;
-  visit_float_type(args.dtype,
-                   [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
+  visit_cuda_float_type(args.dtype,
+                        [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
   return error;
 }
 

@@ -29,13 +29,11 @@ WeightGradWgmma plan(const ConvReluWeightGradArgs& args) {
   grad.out_blocks = blocks_of(args.out_channels);
   grad.x_blocks = blocks_of(args.in_channels);
   grad.in_blocks = grad.x_blocks + blocks_of(args.skip.channels);
-  // As many shares as fill an H100 once, each of several tiles: what a share writes is more than what a tile reads. By
-  // the shape alone: the same bits on every GPU.
-  constexpr int kBlocks = 132, kTilesOfShare = 4;
-  const int tiles = grad.images * grad.rows * grad.columns, most = tiles / kTilesOfShare;
-  const int shares = kBlocks / (grad.out_blocks * grad.in_blocks);
-  grad.shares = shares < most ? shares : most;
-  if (grad.shares < 1) grad.shares = 1;
+  grad.sums.shares =
+      weight_grad_shares(int64_t{grad.images} * grad.rows * grad.columns, grad.out_blocks * grad.in_blocks);
+  grad.sums.taps = 9;
+  grad.sums.rows = grad.sums.biases = args.out_channels;
+  grad.sums.columns = args.in_channels + args.skip.channels;
   return grad;
 }
 
@@ -62,23 +60,21 @@ const char* encode_maps(const ConvReluWeightGradArgs& args, WeightGradWgmma& gra
 // ---------------------------------------------------------------------------------------------------------------------
 
 int64_t conv_relu_weight_grad_wgmma_workspace(const ConvReluWeightGradArgs& args) {
-  return plan(args).shares * args.out_channels * (9 * (args.in_channels + args.skip.channels) + 1);
+  return plan(args).sums.workspace();
 }
 
 const char* conv_relu_weight_grad_wgmma(const ConvReluWeightGradArgs& args, const Stream& stream) {
   WeightGradWgmma grad = plan(args);
-  const int64_t channels = args.in_channels + args.skip.channels, weights = 9 * args.out_channels * channels;
-  grad.partial = args.workspace;
-  grad.bias_partial = args.workspace + grad.shares * weights;
+  grad.sums.take(args.workspace);
   if (const char* error = encode_maps(args, grad)) return error;
-  const dim3 blocks(static_cast<unsigned>(grad.shares * grad.out_blocks * grad.in_blocks));
-  if (const char* error =
-          launch(weight_grad_wgmma_kernel, blocks, dim3(kGradThreads), kGradSharedBytes, stream, grad)) {
-    return error;
-  }
-  return launch(finish_weight_grad_kernel, grid_for(weights + args.out_channels, kFinishThreads), dim3(kFinishThreads),
-                0, stream, grad.partial, grad.bias_partial, grad.shares, args.out_channels, channels,
-                static_cast<BFloat16*>(args.grad_weight), static_cast<BFloat16*>(args.grad_bias));
+  const dim3 blocks(static_cast<unsigned>(grad.sums.shares * grad.out_blocks * grad.in_blocks));
+  const char* error = nullptr;
+  visit_half_type(args.dtype, [&](auto type) {
+    using T = decltype(type);
+    error = launch(weight_grad_wgmma_kernel<T>, blocks, dim3(kGradThreads), kGradSharedBytes, stream, grad);
+    if (!error) error = finish_weight_grad<T>(grad.sums, args.grad_weight, args.grad_bias, stream);
+  });
+  return error;
 }
 
 }  // namespace unet_fast

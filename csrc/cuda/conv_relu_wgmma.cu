@@ -1,5 +1,6 @@
 // conv_relu by conv_wgmma.cuh. Compiled for sm_90a alone.
 #include "cuda/conv_relu_paths.h"
+#include "cuda/conv_splits.h"
 #include "cuda/conv_wgmma.cuh"
 
 namespace unet_fast {
@@ -15,7 +16,7 @@ const char* encode_maps(const ConvReluArgs& args, ConvWgmma& conv) {
   const int64_t height = args.height + 2 * args.padding - 2, width = args.width + 2 * args.padding - 2;
   const int64_t y_height = height - 2 * args.crop, y_width = width - 2 * args.crop;
   // A rotated kernel begins at its last tap.
-  const auto* first_tap = static_cast<const BFloat16*>(args.weight) +
+  const auto* first_tap = static_cast<const uint16_t*>(args.weight) +
                           (conv.rotated ? 2 * args.weight_stride_y + 2 * args.weight_stride_x : 0);
   const BoxedTensor weight = {
       first_tap,
@@ -46,22 +47,12 @@ const char* encode_maps(const ConvReluArgs& args, ConvWgmma& conv) {
                 conv.pooled);
 }
 
-template <int kChannelGroups>
-const char* launch_conv(const ConvWgmma& conv, const Stream& stream) {
-  const int blocks = device_traits(stream.device).multiprocessors, tiles = conv.tiles.count();
-  return launch(conv_wgmma_kernel<kChannelGroups>, dim3(tiles < blocks ? tiles : blocks), dim3(kConvThreads),
-                ConvShared<kChannelGroups>::kBytes, stream, conv);
-}
-
-}  // namespace
-
-// ---------------------------------------------------------------------------------------------------------------------
-
-const char* conv_relu_wgmma(const ConvReluArgs& args, const Stream& stream) {
+// Everything but the tensor maps and the workspace.
+ConvWgmma plan(const ConvReluArgs& args) {
   const auto chunks_of = [](int64_t channels) { return static_cast<int>((channels + kChunk - 1) / kChunk); };
   ConvWgmma conv = {};
-  conv.tiles = conv_tiles(args.images, args.height + 2 * args.padding - 2, args.width + 2 * args.padding - 2,
-                          args.out_channels, args.pooled != nullptr);
+  const int64_t height = args.height + 2 * args.padding - 2, width = args.width + 2 * args.padding - 2;
+  conv.tiles = conv_tiles(args.images, height, width, args.out_channels, args.pooled != nullptr);
   conv.chunks = chunks_of(args.in_channels);
   conv.skip_chunks = chunks_of(args.skip.channels);
   conv.in_channels = static_cast<int>(args.in_channels);
@@ -71,11 +62,38 @@ const char* conv_relu_wgmma(const ConvReluArgs& args, const Stream& stream) {
   conv.relu = args.relu;
   conv.pools = args.pooled != nullptr;
   conv.has_rest = args.y_rest != nullptr;
-  conv.bias = static_cast<const BFloat16*>(args.bias);
+  conv.bias = args.bias;
+  conv.mask = args.mask;
   conv.out_channels = static_cast<int>(args.out_channels);
   conv.y_channels = static_cast<int>(args.y_rest ? args.y_channels : args.out_channels);
+  conv.height = static_cast<int>(height), conv.width = static_cast<int>(width);
+  conv.splits = conv_splits(conv.tiles.count(), conv.chunks + int64_t{conv.skip_chunks});
+  return conv;
+}
+
+template <class T, int kChannelGroups>
+const char* launch_conv(const ConvWgmma& conv, const Stream& stream) {
+  const int blocks = device_traits(stream.device).multiprocessors, parts = conv.tiles.count() * conv.splits;
+  return launch(conv_wgmma_kernel<T, kChannelGroups>, dim3(parts < blocks ? parts : blocks), dim3(kConvThreads),
+                ConvShared<kChannelGroups>::kBytes, stream, conv);
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+int64_t conv_relu_wgmma_workspace(const ConvReluArgs& args) { return conv_splits_workspace(args, plan(args).splits); }
+
+const char* conv_relu_wgmma(const ConvReluArgs& args, const Stream& stream) {
+  ConvWgmma conv = plan(args);
+  conv.partial = args.workspace;
   if (const char* error = encode_maps(args, conv)) return error;
-  return conv.tiles.channel_groups == 2 ? launch_conv<2>(conv, stream) : launch_conv<1>(conv, stream);
+  const char* error = nullptr;
+  visit_half_type(args.dtype, [&](auto type) {
+    using T = decltype(type);
+    error = conv.tiles.channel_groups == 2 ? launch_conv<T, 2>(conv, stream) : launch_conv<T, 1>(conv, stream);
+  });
+  return error || conv.splits == 1 ? error : add_conv_splits(args, conv.splits, stream);
 }
 
 }  // namespace unet_fast

@@ -8,10 +8,10 @@
 // memory, which wgmma takes for 16-bit types. TMA reads zeros beyond the last pixel and the last channel.
 //
 // The gradient of the bias is summed beside the products, by the blocks of the first 64 c, from the gradient that lies
-// in shared memory anyway. The shares of the pixels go to `partial`; finish_weight_grad_kernel adds them in their
-// order.
+// in shared memory anyway.
 #pragma once
 
+#include "cuda/conv_weight_grad.cuh"
 #include "cuda/tensor_core.cuh"
 
 namespace unet_fast {
@@ -32,10 +32,8 @@ struct WeightGradWgmma {
   int images, rows, columns;  // tiles
   int out_blocks, in_blocks;  // of 64 channels; the blocks of skip follow those of x
   int x_blocks;
-  int shares;  // of the pixels
   int out_channels, x_channels, skip_channels;
-  float* partial;       // [shares, 9, O, C + S]
-  float* bias_partial;  // [shares, O]
+  WeightGradSums sums;
 };
 
 __device__ __forceinline__ int tiles_of(const WeightGradWgmma& g) { return g.images * g.rows * g.columns; }
@@ -48,7 +46,7 @@ __device__ __forceinline__ void grad_load(const WeightGradWgmma& g, SharedAddres
   const uint32_t bytes = static_cast<uint32_t>(kGradBytes + 3 * (g.height + 2) * g.width * 128);
   int stage = 0;
   uint32_t round = 0;
-  for (int tile = share; tile < tiles_of(g); tile += g.shares) {
+  for (int tile = share; tile < tiles_of(g); tile += g.sums.shares) {
     const int x = tile % g.columns * g.width, line = tile / g.columns;
     const int y = line % g.rows * g.height, image = line / g.rows;
     const SharedAddress full = shared + kGradBarriersAt + 8 * stage, empty = full + 8 * kGradStages;
@@ -62,15 +60,17 @@ __device__ __forceinline__ void grad_load(const WeightGradWgmma& g, SharedAddres
 }
 
 // Adds a warp's 32 pixels of two channels.
+template <class T>
 __device__ __forceinline__ void add_bias(SharedAddress grad, int warp, int lane, float (&sums)[2]) {
 #pragma unroll 8
   for (int i = 0; i < 32; ++i) {
     const uint32_t both = load_shared_pair(grad + swizzled(warp * 32 + i, lane >> 2) + (lane & 3) * 4);
-    sums[0] += __uint_as_float(both << 16);
-    sums[1] += __uint_as_float(both & 0xffff0000u);
+    sums[0] += to_float(T{static_cast<uint16_t>(both)});
+    sums[1] += to_float(T{static_cast<uint16_t>(both >> 16)});
   }
 }
 
+template <class T>
 __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(const __grid_constant__ WeightGradWgmma g) {
   const SharedAddress shared = (shared_address(dynamic_shared<unsigned char>()) + 1023) & ~SharedAddress{1023};
   const SharedAddress barriers = shared + kGradBarriersAt;
@@ -99,18 +99,18 @@ __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(cons
   float sums[96] = {}, bias[2] = {};
   int stage = 0;
   uint32_t round = 0;
-  for (int tile = share; tile < tiles_of(g); tile += g.shares) {
+  for (int tile = share; tile < tiles_of(g); tile += g.sums.shares) {
     const SharedAddress full = barriers + 8 * stage, grad = shared + stage * kGradStageBytes;
     const SharedAddress slabs = grad + kGradBytes + ky * g.width * 128;
     mbarrier_wait(full, round);
     products_begin();
 #pragma unroll
     for (int k = 0; k < kGradPixels / 16; ++k) {
-      multiply_64x192_by_columns(sums, columns_descriptor(grad + 2048 * k, 1024),
-                                 columns_descriptor(slabs + 2048 * k, kSlabBytes));
+      multiply_64x192_by_columns<T>(sums, columns_descriptor(grad + 2048 * k, 1024),
+                                    columns_descriptor(slabs + 2048 * k, kSlabBytes));
     }
     products_commit();
-    if (sums_bias) add_bias(grad, warp, lane, bias);
+    if (sums_bias) add_bias<T>(grad, warp, lane, bias);
     products_wait<0>();
     if (lane == 0) mbarrier_arrive(full + 8 * kGradStages);  // this warp has read the stage
     if (++stage == kGradStages) stage = 0, round ^= 1;
@@ -127,7 +127,8 @@ __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(cons
     for (int half = 0; half < 2; ++half) {
       const int o = out_block * kGradChannels + warp * 16 + (lane >> 2) + 8 * half;
       if (o >= g.out_channels || c >= source_channels) continue;
-      float* to = g.partial + ((static_cast<int64_t>(share) * 9 + tap) * g.out_channels + o) * channels + offset + c;
+      float* to =
+          g.sums.partial + ((static_cast<int64_t>(share) * 9 + tap) * g.out_channels + o) * channels + offset + c;
       *reinterpret_cast<float2*>(to) = make_float2(sums[4 * j + 2 * half], sums[4 * j + 2 * half + 1]);
     }
   }
@@ -140,31 +141,7 @@ __global__ void __launch_bounds__(kGradThreads, 1) weight_grad_wgmma_kernel(cons
   if (thread >= kGradChannels || o >= g.out_channels) return;
   float sum = 0;
   for (int i = 0; i < 4; ++i) sum += __uint_as_float(load_shared_pair(warps + (i * kGradChannels + thread) * 4));
-  g.bias_partial[static_cast<int64_t>(share) * g.out_channels + o] = sum;
-}
-
-constexpr int kFinishThreads = 256;
-
-// Adds the shares: first the weight's gradient [O, C, 3, 3], a thread per element of a share, then the bias's.
-__global__ void finish_weight_grad_kernel(const float* partial, const float* bias_partial, int shares,
-                                          int64_t out_channels, int64_t channels, BFloat16* grad_weight,
-                                          BFloat16* grad_bias) {
-  const int64_t weights = 9 * out_channels * channels, step = static_cast<int64_t>(gridDim.x) * kFinishThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x; i < weights + out_channels;
-       i += step) {
-    const bool is_bias = i >= weights;
-    const float* from = is_bias ? bias_partial + (i - weights) : partial + i;
-    const int64_t share_size = is_bias ? out_channels : weights;
-    float sum = 0;
-#pragma unroll 8
-    for (int share = 0; share < shares; ++share) sum += from[share * share_size];
-    if (is_bias) {
-      grad_bias[i - weights] = from_float<BFloat16>(sum);
-    } else {
-      const int64_t c = i % channels, o = i / channels % out_channels, tap = i / channels / out_channels;
-      grad_weight[(o * channels + c) * 9 + tap] = from_float<BFloat16>(sum);
-    }
-  }
+  g.sums.bias_partial[static_cast<int64_t>(share) * g.out_channels + o] = sum;
 }
 
 }  // namespace

@@ -19,36 +19,17 @@
 // Warpgroup 0 has one thread that asks TMA for slabs and weights; warpgroups 1 and 2 multiply. Between them lie rings
 // of slots, each with a barrier `full`, on which the multipliers wait, and a barrier `empty`, on which the loader
 // waits. TMA reads zeros outside of the image and writes nothing outside of the result: padding, edges, channels beyond
-// the last and a cropped result need no code. Persistent: a block computes one tile after the other.
+// the last and a cropped result need no code. Persistent: a block computes one tile after the other. T is BFloat16 or
+// Float16. conv_wgmma_store.cuh has the way back.
 #pragma once
 
-#include "cuda/conv_tiles.h"
-#include "cuda/tensor_core.cuh"
+#include "cuda/conv_wgmma_store.cuh"
 
 namespace unet_fast {
 namespace {
 
 constexpr int kConvThreads = 384;
 constexpr int kConvReaders = 8;  // warps that multiply
-constexpr int kChunk = 64;       // input channels at a time: rows of 128 bytes
-constexpr int kRowBytes = 128;   // of 64 channels of a pixel, or of an output channel's weights
-
-struct ConvWgmma {
-  TensorMap x, skip;  // boxes of 64 channels and a slab's pixels
-  TensorMap weight;   // (c, o, kx, ky), boxes of 64 c and a tile's o
-  TensorMap y, rest;  // boxes of 64 channels and half of a warpgroup's pixels
-  TensorMap pooled;   // boxes of 64 channels and a quarter of a warpgroup's pixels
-  ConvTiles tiles;
-  int chunks, skip_chunks;  // of 64 channels
-  int in_channels;          // of x: the first c of skip
-  int padding, crop;        // pixels
-  bool rotated;             // tap (ky, kx) reads weight (2 - ky, 2 - kx)
-  bool relu;
-  bool pools, has_rest;
-  const BFloat16* bias;  // [out_channels] or null
-  int out_channels, y_channels;
-};
-
 // Shared memory, in bytes from its first multiple of 1024.
 template <int kChannelGroups>
 struct ConvShared {
@@ -61,6 +42,21 @@ struct ConvShared {
   static constexpr int kBarriersAt = kStagesAt + 2 * kStageBytes;
   static constexpr int kBytes = kBarriersAt + 2 * (kSlabs + kWeights) * 8 + 1024;  // 1024: to reach that multiple
 };
+
+// What a block does next: a tile, or one of several parts of its sums.
+struct ConvPart {
+  ConvTile tile;
+  int split;
+  int first_chunk, end_chunk;
+
+  __device__ __forceinline__ ConvPart(const ConvWgmma& conv, int index)
+      : tile(conv.tiles[index / conv.splits]), split(index % conv.splits) {
+    const int chunks = conv.chunks + conv.skip_chunks;
+    first_chunk = chunks * split / conv.splits, end_chunk = chunks * (split + 1) / conv.splits;
+  }
+};
+
+__device__ __forceinline__ int parts_of(const ConvWgmma& conv) { return conv.tiles.count() * conv.splits; }
 
 // A ring of slots as one side sees it.
 template <int kSlots>
@@ -89,9 +85,10 @@ __device__ __forceinline__ void conv_load(const ConvWgmma& conv, SharedAddress s
                                           Ring<ConvShared<kChannelGroups>::kWeights> weights) {
   using Shared = ConvShared<kChannelGroups>;
   const uint32_t slab_bytes = static_cast<uint32_t>((conv.tiles.tile_height() + 2) * conv.tiles.width * kRowBytes);
-  for (int i = static_cast<int>(blockIdx.x); i < conv.tiles.count(); i += static_cast<int>(gridDim.x)) {
-    const ConvTile tile = conv.tiles[i];
-    for (int chunk = 0; chunk < conv.chunks + conv.skip_chunks; ++chunk) {
+  for (int i = static_cast<int>(blockIdx.x); i < parts_of(conv); i += static_cast<int>(gridDim.x)) {
+    const ConvPart part(conv, i);
+    const ConvTile& tile = part.tile;
+    for (int chunk = part.first_chunk; chunk < part.end_chunk; ++chunk) {
       const bool is_skip = chunk >= conv.chunks;
       const int c = (is_skip ? chunk - conv.chunks : chunk) * kChunk;
       const TensorMap& source = is_skip ? conv.skip : conv.x;
@@ -116,15 +113,16 @@ __device__ __forceinline__ void conv_load(const ConvWgmma& conv, SharedAddress s
 
 // The sums of one tile. Each warp gives slots back, by the thread in which `leads` is true: PTX does not promise that
 // one warp's products are done when another's are.
-template <int kChannelGroups>
-__device__ __forceinline__ void conv_multiply(const ConvWgmma& conv, SharedAddress slab_rows, SharedAddress weight_rows,
-                                              bool leads, Ring<ConvShared<kChannelGroups>::kSlabs>& slabs,
+template <class T, int kChannelGroups>
+__device__ __forceinline__ void conv_multiply(const ConvWgmma& conv, int chunks, SharedAddress slab_rows,
+                                              SharedAddress weight_rows, bool leads,
+                                              Ring<ConvShared<kChannelGroups>::kSlabs>& slabs,
                                               Ring<ConvShared<kChannelGroups>::kWeights>& weights,
                                               float (&sums)[ConvTiles::kPixels / 2]) {
   using Shared = ConvShared<kChannelGroups>;
   SharedAddress read_slab = 0, read_weight = 0;  // the `empty` barriers of what the last product but one read
   bool accumulates = false;
-  for (int slab = 0; slab < 3 * (conv.chunks + conv.skip_chunks); ++slab) {
+  for (int slab = 0; slab < 3 * chunks; ++slab) {
     mbarrier_wait(slabs.full(), slabs.round);
     const SharedAddress pixels = slab_rows + slabs.slot * Shared::kSlabBytes;
 #pragma unroll
@@ -135,7 +133,8 @@ __device__ __forceinline__ void conv_multiply(const ConvWgmma& conv, SharedAddre
       products_begin();
 #pragma unroll
       for (int k = 0; k < kChunk / 16; ++k) {
-        multiply_64x256(sums, a + 2 * k, b + 2 * k, accumulates || k > 0);  // 16 channels: 32 bytes, which count as 2
+        multiply_64x256<T>(sums, a + 2 * k, b + 2 * k,
+                           accumulates || k > 0);  // 16 channels: 32 bytes, which count as 2
       }
       accumulates = true;
       products_commit();
@@ -152,82 +151,7 @@ __device__ __forceinline__ void conv_multiply(const ConvWgmma& conv, SharedAddre
   if (leads) mbarrier_arrive(read_weight), mbarrier_arrive(read_slab);
 }
 
-__device__ __forceinline__ float larger(float a, float b) { return a > b || a != a ? a : b; }  // NaN wins
-
-// 2 x 2 maxima of 8 rows of 32 pixels, to a tile of 64 pixels with rows of 64 channels.
-__device__ __forceinline__ void conv_stage_pooled(SharedAddress stage, int row, int lane,
-                                                  const float (&sums)[ConvTiles::kPixels / 2]) {
-#pragma unroll
-  for (int y = 0; y < 4; ++y) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float* above = sums + 4 * (8 * y + j);
-      const float* below = above + 16;
-      const uint32_t both = pack_bfloat16(larger(larger(above[0], above[1]), larger(below[0], below[1])),
-                                          larger(larger(above[2], above[3]), larger(below[2], below[3])));
-      const int pixel = y * 16 + j * 4 + (lane & 3);
-      const int low = (row & 7) * 2;
-      store_shared(stage + swizzled(pixel, row >> 3) + low, static_cast<uint16_t>(both));
-      store_shared(stage + swizzled(pixel, (row >> 3) + 1) + low, static_cast<uint16_t>(both >> 16));
-    }
-  }
-}
-
-// Half of the pixels, to a tile of 128 pixels with rows of 64 channels.
-template <int kHalf>
-__device__ __forceinline__ void conv_stage_half(SharedAddress stage, int warp, int lane,
-                                                const float (&sums)[ConvTiles::kPixels / 2]) {
-#pragma unroll
-  for (int j = 0; j < 16; j += 2) {
-    const float* s = sums + 4 * (16 * kHalf + j);
-    store_matrices_transposed(stage + swizzled(8 * (j + (lane >> 4)) + (lane & 7), 2 * warp + ((lane >> 3) & 1)),
-                              pack_bfloat16(s[0], s[1]), pack_bfloat16(s[2], s[3]), pack_bfloat16(s[4], s[5]),
-                              pack_bfloat16(s[6], s[7]));
-  }
-}
-
-// Bias, ReLU, and the way through shared memory to y, rest and pooled. `group` numbers the warpgroups that multiply.
-__device__ __forceinline__ void conv_store(const ConvWgmma& conv, SharedAddress stage, int group, const ConvTile& tile,
-                                           float (&sums)[ConvTiles::kPixels / 2]) {
-  const int thread = static_cast<int>(threadIdx.x) & 127, lane = thread & 31, warp = thread >> 5;
-  const int row = warp * 16 + (lane >> 2);  // of the sums with e < 2; the others lie 8 rows further down
-  const auto bias_of = [&](int channel) {
-    return conv.bias && channel < conv.out_channels ? to_float(conv.bias[channel]) : 0.0f;
-  };
-  const float bias[2] = {bias_of(tile.channel + row), bias_of(tile.channel + row + 8)};
-#pragma unroll
-  for (int i = 0; i < ConvTiles::kPixels / 2; ++i) {
-    const float sum = sums[i] + bias[i >> 1 & 1];
-    sums[i] = conv.relu && sum < 0 ? 0.0f : sum;
-  }
-  const bool leads = thread == 0;
-  // The stage is free when TMA has read it, which its one thread knows; and full when all have written and fenced.
-  const auto stage_and_store = [&](const auto& write, const auto& store) {
-    if (leads) tma_stores_wait_read();
-    named_barrier(1 + group, 128);
-    write();
-    fence_shared_for_tma();
-    named_barrier(1 + group, 128);
-    if (leads) {
-      store();
-      tma_stores_commit();
-    }
-  };
-  if (conv.pools) {
-    stage_and_store([&] { conv_stage_pooled(stage, row, lane, sums); },
-                    [&] { tma_store(conv.pooled, stage, tile.channel, tile.x / 2, tile.y / 2, tile.image); });
-  }
-  const auto store_half = [&](int half) {
-    const int x = tile.x - conv.crop, y = tile.y - conv.crop + half * (conv.tiles.height / 2);
-    if (tile.channel < conv.y_channels) tma_store(conv.y, stage, tile.channel, x, y, tile.image);
-    const int rest = tile.channel - conv.y_channels;  // negative where a block of channels belongs to both
-    if (conv.has_rest && rest > -ConvTiles::kChannels) tma_store(conv.rest, stage, rest, x, y, tile.image);
-  };
-  stage_and_store([&] { conv_stage_half<0>(stage, warp, lane, sums); }, [&] { store_half(0); });
-  stage_and_store([&] { conv_stage_half<1>(stage, warp, lane, sums); }, [&] { store_half(1); });
-}
-
-template <int kChannelGroups>
+template <class T, int kChannelGroups>
 __global__ void __launch_bounds__(kConvThreads, 1) conv_wgmma_kernel(const __grid_constant__ ConvWgmma conv) {
   using Shared = ConvShared<kChannelGroups>;
   const SharedAddress shared = (shared_address(dynamic_shared<unsigned char>()) + 1023) & ~SharedAddress{1023};
@@ -254,12 +178,17 @@ __global__ void __launch_bounds__(kConvThreads, 1) conv_wgmma_kernel(const __gri
   const SharedAddress weight_rows = shared + Shared::kWeightsAt + channel_group * ConvTiles::kChannels * kRowBytes;
   const SharedAddress stage = shared + Shared::kStagesAt + group * Shared::kStageBytes;
   float sums[ConvTiles::kPixels / 2];
-  for (int i = static_cast<int>(blockIdx.x); i < conv.tiles.count(); i += static_cast<int>(gridDim.x)) {
-    ConvTile tile = conv.tiles[i];
-    tile.y += row_group * conv.tiles.height;
-    tile.channel += channel_group * ConvTiles::kChannels;
-    conv_multiply<kChannelGroups>(conv, slab_rows, weight_rows, leads, slabs, weights, sums);
-    conv_store(conv, stage, group, tile, sums);
+  for (int i = static_cast<int>(blockIdx.x); i < parts_of(conv); i += static_cast<int>(gridDim.x)) {
+    ConvPart part(conv, i);
+    part.tile.y += row_group * conv.tiles.height;
+    part.tile.channel += channel_group * ConvTiles::kChannels;
+    conv_multiply<T, kChannelGroups>(conv, part.end_chunk - part.first_chunk, slab_rows, weight_rows, leads, slabs,
+                                     weights, sums);
+    if (conv.splits > 1) {
+      conv_store_part(conv, part.tile, part.split, sums);
+    } else {
+      conv_store<T>(conv, stage, group, part.tile, sums);
+    }
   }
   if ((threadIdx.x & 127) == 0) tma_stores_wait();  // shared memory lives as long as the block
 }

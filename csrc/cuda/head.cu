@@ -1,7 +1,7 @@
-// head on CUDA without tensor cores: a matrix product of pixels and classes.
-#include "ops/head.h"
-
+// head on CUDA: as cuda/head_few_classes.h has it, or, for more classes and other numbers of channels, as matrix
+// products.
 #include "cuda/gathered_product.cuh"
+#include "cuda/head_few_classes.h"
 
 namespace unet_fast {
 namespace {
@@ -35,9 +35,9 @@ struct Head {
 template <class T>
 struct WeightGrad : ChunkedSum {
   static constexpr bool kNeighbouringRows = true;
-  HeadWeightGradArgs args;
+  HeadBackwardArgs args;
 
-  explicit WeightGrad(const HeadWeightGradArgs& args)
+  explicit WeightGrad(const HeadBackwardArgs& args)
       : ChunkedSum(args.channels + 1, args.classes, args.images * args.height * args.width, args.workspace),
         args(args) {}
 
@@ -65,17 +65,23 @@ struct WeightGrad : ChunkedSum {
 // ---------------------------------------------------------------------------------------------------------------------
 
 const char* head_cuda(const HeadArgs& args, const Stream& stream) {
+  if (takes_few_classes(args)) return head_few_classes(args, stream);
   const char* error = nullptr;
-  visit_float_type(args.dtype, [&](auto type) { error = launch_product(Head<decltype(type)>(args), 1, stream); });
+  visit_cuda_float_type(args.dtype, [&](auto type) { error = launch_product(Head<decltype(type)>(args), 1, stream); });
   return error;
 }
 
-int64_t head_weight_grad_cuda_workspace(const HeadWeightGradArgs& args) { return WeightGrad<float>(args).workspace(); }
+int64_t head_backward_cuda_workspace(const HeadBackwardArgs& args) {
+  if (takes_few_classes(args)) return head_backward_few_classes_workspace(args);
+  return WeightGrad<float>(args).workspace();
+}
 
-const char* head_weight_grad_cuda(const HeadWeightGradArgs& args, const Stream& stream) {
-  const char* error = nullptr;
-  visit_float_type(args.dtype,
-                   [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
+const char* head_backward_cuda(const HeadBackwardArgs& args, const Stream& stream) {
+  if (takes_few_classes(args)) return head_backward_few_classes(args, stream);
+  const char* error = args.grad_x ? head_cuda(args.data_grad(), stream) : nullptr;
+  if (error || !args.grad_weight) return error;
+  visit_cuda_float_type(args.dtype,
+                        [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
   return error;
 }
 

@@ -3,9 +3,13 @@
 //
 //   sm_80 and later: cp.async -> ldmatrix -> mma.sync, in which a warp multiplies 16 x 16 by 16 x 8
 //   sm_90a:          TMA -> wgmma, in which a warpgroup (128 threads) multiplies 64 x 16 by 16 x N from shared memory
+//
+// The factors are of type T: BFloat16, Float16, or float, of which mma.sync takes the 19 bits of TF32 (8 of exponent,
+// 10 of mantissa) and half as many k at once. Sums are float32.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "core/dtype.h"
 #include "cuda/device.cuh"
@@ -23,10 +27,16 @@ __device__ __forceinline__ SharedAddress shared_address(const void* pointer) {
   return static_cast<SharedAddress>(__cvta_generic_to_shared(pointer));
 }
 
-// Two floats as bfloat16, `low` in the lower half.
-__device__ __forceinline__ uint32_t pack_bfloat16(float low, float high) {
+// Two floats as T of 16 bits, `low` in the lower half.
+template <class T>
+__device__ __forceinline__ uint32_t pack_pair(float low, float high) {
   uint32_t packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  } else {
+    static_assert(std::is_same_v<T, Float16>);
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  }
   return packed;
 }
 
@@ -35,6 +45,10 @@ __device__ __forceinline__ void store_shared(SharedAddress address, uint16_t val
 }
 __device__ __forceinline__ void store_shared(SharedAddress address, uint32_t value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+__device__ __forceinline__ void store_shared(SharedAddress address, const uint4& v) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+               : "memory");
 }
 __device__ __forceinline__ uint4 load_shared(SharedAddress address) {
   uint4 v;
@@ -78,15 +92,41 @@ __device__ __forceinline__ void load_matrices(uint32_t (&m)[4], SharedAddress ro
                : "memory");
 }
 
-// sum[16 x 8] += a[16 x 16] b[16 x 8], bfloat16 (mma.sync.m16n8k16). Lane l holds sum (l / 4, 2 (l % 4)), the next, and
-// both eight rows further down.
-__device__ __forceinline__ void multiply_16x8(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+// The same of transposed matrices: of each the values (2 (l % 4), l / 4) and (2 (l % 4) + 1, l / 4)
+// (ldmatrix.x4.trans).
+__device__ __forceinline__ void load_matrices_transposed(uint32_t (&m)[4], SharedAddress row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(row)
+               : "memory");
 }
+
+// The nearest number of TF32.
+__device__ __forceinline__ uint32_t to_tf32(uint32_t bits) {
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
+  return rounded;
+}
+
+#define UNET_FAST_MMA(shape, type)                                                    \
+  asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type                \
+               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])               \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
+
+// sum[16 x 8] += a[16 x 32 bytes] b[32 bytes x 8] (mma.sync.m16n8k16, of TF32 .m16n8k8). Lane l holds sum (l / 4,
+// 2 (l % 4)), the next, and both eight rows further down; of the factors what load_matrices gives.
+template <class T>
+__device__ __forceinline__ void multiply_16x8(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    UNET_FAST_MMA("m16n8k16", "bf16");
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    UNET_FAST_MMA("m16n8k16", "f16");
+  } else {
+    UNET_FAST_MMA("m16n8k8", "tf32");
+  }
+}
+#undef UNET_FAST_MMA
 
 // ---- sm_90a ---------------------------------------------------------------------------------------------------------
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -182,25 +222,44 @@ __device__ __forceinline__ void products_wait() {
   "%68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, " \
   "%90, %91, %92, %93, %94, %95"
 
-// d[64 x 256] = a[64 x 16] b[16 x 256] (+ d), bfloat16, k innermost in both (see rows_descriptor).
+#define UNET_FAST_64X256(type)                                                                                        \
+  asm volatile(                                                                                                       \
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                                                   \
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type " {" UNET_FAST_0_TO_95                             \
+      ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, "    \
+      "%114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, %128, %129, p, 1, 1, 0, " \
+      "0;\n}"                                                                                                         \
+      : UNET_FAST_32(0), UNET_FAST_32(32), UNET_FAST_32(64), UNET_FAST_32(96)                                         \
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulates)))
+#define UNET_FAST_64X192(type)                                                                     \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" UNET_FAST_0_TO_95 \
+               "}, %96, %97, 1, 1, 1, 1, 1;"                                                       \
+               : UNET_FAST_32(0), UNET_FAST_32(32), UNET_FAST_32(64)                               \
+               : "l"(a), "l"(b))
+
+// d[64 x 256] = a[64 x 16] b[16 x 256] (+ d), T of 16 bits, k innermost in both (see rows_descriptor).
 // Thread t holds of d, in d[4 j + e], row 16 (t / 32) + t % 32 / 4 + 8 (e / 2), column 8 j + 2 (t % 4) + e % 2.
+template <class T>
 __device__ __forceinline__ void multiply_64x256(float (&d)[128], uint64_t a, uint64_t b, bool accumulates) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" UNET_FAST_0_TO_95
-      ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, "
-      "%115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, %128, %129, p, 1, 1, 0, 0;\n}"
-      : UNET_FAST_32(0), UNET_FAST_32(32), UNET_FAST_32(64), UNET_FAST_32(96)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulates)));
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    UNET_FAST_64X256("bf16");
+  } else {
+    UNET_FAST_64X256("f16");
+  }
 }
 
-// d[64 x 192] += a[64 x 16] b[16 x 192], bfloat16, k outermost in both (see columns_descriptor).
+// d[64 x 192] += a[64 x 16] b[16 x 192], T of 16 bits, k outermost in both (see columns_descriptor).
+template <class T>
 __device__ __forceinline__ void multiply_64x192_by_columns(float (&d)[96], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {" UNET_FAST_0_TO_95 "}, %96, %97, 1, 1, 1, 1, 1;"
-               : UNET_FAST_32(0), UNET_FAST_32(32), UNET_FAST_32(64)
-               : "l"(a), "l"(b));
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    UNET_FAST_64X192("bf16");
+  } else {
+    UNET_FAST_64X192("f16");
+  }
 }
 
+#undef UNET_FAST_64X192
+#undef UNET_FAST_64X256
 #undef UNET_FAST_0_TO_95
 #undef UNET_FAST_32
 #undef UNET_FAST_8

@@ -11,8 +11,8 @@
 
 namespace unet_fast {
 
-// Four dimensions, innermost first, of bfloat16. Strides and the address are multiples of 16 bytes. A box is 64 values
-// wide, which is 128 bytes, in shared memory swizzled (see tensor_core.cuh).
+// Four dimensions, innermost first, of values of 16 bits. Strides and the address are multiples of 16 bytes. A box is
+// 64 values wide, which is 128 bytes, in shared memory swizzled (see tensor_core.cuh).
 struct BoxedTensor {
   const void* data;
   int64_t size[4];    // elements
@@ -75,8 +75,9 @@ inline const char* encode(const BoxedTensor& tensor, TensorMap& map) {
     box[i] = static_cast<cuuint32_t>(tensor.box[i]);
     if (i > 0) stride_bytes[i - 1] = static_cast<cuuint64_t>(tensor.stride[i]) * 2;
   }
+  // TMA only moves them: that the zeros which it fills in are zero bits is all it must know.
   const CUresult status =
-      encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, const_cast<void*>(tensor.data), size, stride_bytes, box,
+      encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, const_cast<void*>(tensor.data), size, stride_bytes, box,
                    step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return status == CUDA_SUCCESS ? nullptr : "cuTensorMapEncodeTiled refused the tensor";

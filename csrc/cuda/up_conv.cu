@@ -2,6 +2,8 @@
 // pixel of x and one column (or k) per (a, b, o), the parities of the pixel of y and its channel.
 #include "ops/up_conv.h"
 
+#include <algorithm>
+
 #include "cuda/gathered_product.cuh"
 #include "cuda/up_conv_mma.h"
 
@@ -111,8 +113,8 @@ int64_t up_conv_cuda_workspace(const UpConvArgs& args) { return up_conv_mma_work
 const char* up_conv_cuda(const UpConvArgs& args, const Stream& stream) {
   if (up_conv_takes_mma(args.shape, args.x, args.y, stream.device)) return up_conv_mma(args, stream);
   const char* error = nullptr;
-  visit_float_type(args.shape.dtype,
-                   [&](auto type) { error = launch_product(Forward<decltype(type)>(args), 1, stream); });
+  visit_cuda_float_type(args.shape.dtype,
+                        [&](auto type) { error = launch_product(Forward<decltype(type)>(args), 1, stream); });
   return error;
 }
 
@@ -121,19 +123,20 @@ int64_t up_conv_data_grad_cuda_workspace(const UpConvDataGradArgs& args) { retur
 const char* up_conv_data_grad_cuda(const UpConvDataGradArgs& args, const Stream& stream) {
   if (up_conv_takes_mma(args.shape, args.grad_x, args.grad, stream.device)) return up_conv_data_grad_mma(args, stream);
   const char* error = nullptr;
-  visit_float_type(args.shape.dtype,
-                   [&](auto type) { error = launch_product(DataGrad<decltype(type)>(args), 1, stream); });
+  visit_cuda_float_type(args.shape.dtype,
+                        [&](auto type) { error = launch_product(DataGrad<decltype(type)>(args), 1, stream); });
   return error;
 }
 
 int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs& args) {
-  return WeightGrad<float>(args).workspace();
+  return std::max(WeightGrad<float>(args).workspace(), up_conv_weight_grad_mma_workspace(args));
 }
 
 const char* up_conv_weight_grad_cuda(const UpConvWeightGradArgs& args, const Stream& stream) {
+  if (up_conv_weight_grad_takes_mma(args, stream.device)) return up_conv_weight_grad_mma(args, stream);
   const char* error = nullptr;
-  visit_float_type(args.shape.dtype,
-                   [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
+  visit_cuda_float_type(args.shape.dtype,
+                        [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });
   return error;
 }
 

@@ -5,12 +5,17 @@
 
 namespace unet_fast {
 
-// bfloat16, C and O multiples of 8, images at multiples of 16 bytes. For both directions.
+// C and O multiples of 8, images at multiples of 16 bytes; float32 where it may be rounded to TF32, and not for the
+// weight's gradient. y is the gradient in both gradients.
 bool up_conv_takes_mma(const UpConvShape& shape, const void* x, const void* y, int device);
+bool up_conv_weight_grad_takes_mma(const UpConvWeightGradArgs& args, int device);
 
-// The workspace holds the weight in another order: 4 C O values of bfloat16.
+// The workspace holds the weight in another order: 4 C O values.
 int64_t up_conv_mma_workspace(const UpConvShape& shape);  // floats
 const char* up_conv_mma(const UpConvArgs& args, const Stream& stream);
 const char* up_conv_data_grad_mma(const UpConvDataGradArgs& args, const Stream& stream);
+
+int64_t up_conv_weight_grad_mma_workspace(const UpConvWeightGradArgs& args);  // floats
+const char* up_conv_weight_grad_mma(const UpConvWeightGradArgs& args, const Stream& stream);
 
 }  // namespace unet_fast

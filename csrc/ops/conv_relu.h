@@ -10,8 +10,8 @@
 
 namespace unet_fast {
 
-// How it is computed: the sums as they are written; Winograd's algorithm, for float32 on the CPU; tensor cores, for
-// bfloat16 on CUDA, by mma (sm_80 and later) or wgmma (sm_90a).
+// How it is computed: the sums as they are written; Winograd's algorithm, for float32 on the CPU; tensor cores on CUDA,
+// by mma (sm_80 and later; float32 is rounded to TF32) or wgmma (sm_90a, for types of 16 bits).
 enum class ConvAlgorithm : int32_t { automatic, direct, winograd, mma, wgmma };
 
 // A second source beside x, of the same size: a window of a batch of NHWC images, whose pixels are dense.
@@ -25,7 +25,7 @@ struct SkipWindow {
 struct ConvReluArgs {
   const void* x;            // [N, H, W, C] dense
   const void* gate;         // [N, H, W, C] dense or null: x reads as 0 where gate <= 0 (the gradient of ReLU)
-  DType dtype;              // of all tensors here: bfloat16 or float32; sums are float32
+  DType dtype;              // of all tensors here: bfloat16, float32, or float16 on CUDA; sums are float32
   int64_t images;           // N
   int64_t height;           // H, pixels
   int64_t width;            // W, pixels
@@ -34,15 +34,15 @@ struct ConvReluArgs {
   int64_t padding;          // p, pixels: zeros that are read around x
   const void* weight;       // (o, c, ky, kx), read through the strides below; ky = kx = 0 here
   int64_t weight_stride_o;  // elements
-  int64_t weight_stride_c;  // elements; 1 for mma and wgmma, whose other strides are multiples of 8
+  int64_t weight_stride_c;  // elements; 1 for mma and wgmma, whose other strides are multiples of 16 bytes
   int64_t weight_stride_y;  // elements; negative, like the next, where the kernel is rotated
   int64_t weight_stride_x;  // elements
   const void* bias;         // [O] dense or null (0)
   bool relu;                // y = max(y, 0)
   void* y;                  // [N, H + 2 p - 2, W + 2 p - 2, O] dense
-  float* workspace;         // CPU: conv_relu_cpu_workspace floats; CUDA: unused
+  float* workspace;         // conv_relu_cpu_workspace floats on the CPU, .._cuda_workspace on CUDA
   ConvAlgorithm algorithm;  // automatic: by shape, see cpu/winograd_path.cpp and cuda/conv_relu_paths.cu
-  // CPU: of the size and dtype of y, dense, or null: y is stored as 0 where mask <= 0 (y is the gradient of a ReLU's
+  // Of the size and dtype of y, dense, or null: y is stored as 0 where mask <= 0 (y is the gradient of a ReLU's
   // result, and is to be that of its input). Not with crop or pooled.
   const void* mask = nullptr;
 
@@ -68,11 +68,14 @@ int64_t conv_relu_packed(const ConvReluArgs& args);                     // float
 void conv_relu_pack(const ConvReluArgs& args, const Threads& threads);  // into args.workspace
 
 int64_t conv_relu_cpu_workspace(const ConvReluArgs& args, const Threads& threads);
+int64_t conv_relu_cuda_workspace(const ConvReluArgs& args);
 void conv_relu_cpu(const ConvReluArgs& args, const Threads& threads);
 const char* conv_relu_cuda(const ConvReluArgs& args, const Stream& stream);  // null, or what CUDA said
 // Null, or why args.algorithm cannot compute this on the CUDA device, to follow the algorithm's name.
 const char* conv_relu_cuda_refuses(const ConvReluArgs& args, int device);
-// Whether the CUDA device has these shapes, with skip, crop, pooled or y_rest, in one pass.
+// What computes this on the CUDA device; automatic where nothing can.
+ConvAlgorithm conv_relu_cuda_algorithm(const ConvReluArgs& args, int device);
+// Whether the CUDA device has these shapes, with skip, crop, pooled or y_rest, in one pass: on tensor cores.
 bool conv_relu_cuda_fuses(const ConvReluArgs& args, int device);
 
 }  // namespace unet_fast

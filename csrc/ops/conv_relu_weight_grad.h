@@ -15,7 +15,7 @@ struct ConvReluWeightGradArgs {
   const void* x;         // [N, H, W, C] dense, the operator's input
   const void* grad;      // [N, H - 2, W - 2, O] dense, gradient of its result
   const void* gate;      // [N, H - 2, W - 2, O] dense, its result, or null: grad reads as 0 where gate <= 0
-  DType dtype;           // of all tensors here: bfloat16 or float32; sums are float32
+  DType dtype;           // of all tensors here: bfloat16, float32, or float16 on CUDA; sums are float32
   int64_t images;        // N
   int64_t height;        // H, pixels
   int64_t width;         // W, pixels

@@ -12,7 +12,7 @@ namespace unet_fast {
 
 struct MaxPoolArgs {
   const void* x;     // [N, H, W, C] dense
-  DType dtype;       // of all tensors: bfloat16 or float32
+  DType dtype;       // of all tensors: bfloat16, float32, or float16 on CUDA
   int64_t images;    // N
   int64_t height;    // H, pixels, even
   int64_t width;     // W, pixels, even
@@ -23,7 +23,7 @@ struct MaxPoolArgs {
 struct MaxPoolBackwardArgs {
   const void* grad;  // [N, H / 2, W / 2, C] dense, gradient of y
   const void* x;     // [N, H, W, C] dense
-  DType dtype;       // of all tensors: bfloat16 or float32
+  DType dtype;       // of all tensors: bfloat16, float32, or float16 on CUDA
   int64_t images;    // N
   int64_t height;    // H, pixels, even
   int64_t width;     // W, pixels, even

@@ -11,12 +11,13 @@
 namespace unet_fast {
 
 struct UpConvShape {
-  DType dtype;           // of all tensors: bfloat16 or float32; sums are float32
+  DType dtype;           // of all tensors: bfloat16, float32, or float16 on CUDA; sums are float32
   int64_t images;        // N
   int64_t height;        // H, pixels of x
   int64_t width;         // W, pixels of x
   int64_t in_channels;   // C
   int64_t out_channels;  // O
+  bool tf32 = false;     // on CUDA: whether float32 may be rounded to TF32, for tensor cores
 };
 
 struct UpConvArgs {

@@ -20,7 +20,13 @@ from unet_fast.data import (
 )
 from unet_fast.data.images import read_label_stack
 
-SIZES = [None, PixelSize(0.25, 0.5, "µm"), PixelSize(2, 1, "nm"), PixelSize(0.002, 0.001, "inch")]
+SIZES = [
+    None,
+    PixelSize(0.25, 0.5, "µm"),
+    PixelSize(2, 1, "nm"),
+    PixelSize(0.002, 0.001, "inch"),
+    PixelSize(1, 1, "µm", 2.5),
+]
 
 
 def describe(path):
@@ -48,6 +54,7 @@ def test_labels(tmp_path, pixel_size, highest, form):
     if pixel_size is None:
         assert written is None
     else:
+        assert written.z == pixel_size.z
         assert (written.y, written.x) == pytest.approx((pixel_size.y, pixel_size.x))
         assert written.unit in {pixel_size.unit, "in" if pixel_size.unit == "inch" else pixel_size.unit}
 
@@ -98,6 +105,18 @@ def test_too_large_for_imagej(tmp_path, monkeypatch):
             PixelSize(0.5, 0.25, "µm"),
         ),
         ({"ome": True}, None),
+        (
+            {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "YX", "unit": "um", "spacing": 3}},
+            PixelSize(0.5, 0.25, "µm", 3),
+        ),
+        (
+            {
+                "ome": True,
+                "metadata": {"axes": "YX", "PhysicalSizeX": 1, "PhysicalSizeY": 1, "PhysicalSizeZ": 2}
+                | {"PhysicalSizeZUnit": "mm"},
+            },
+            PixelSize(1, 1, "µm"),  # the distance of the planes is in another unit
+        ),
     ],
 )
 def test_pixel_size_of_other_programs(tmp_path, tags, wanted):

@@ -1,35 +1,12 @@
-"""The measures of the ISBI 2012 challenge: golden values, definitions pixel by pixel, properties."""
+"""The measures of the ISBI 2012 challenge: golden values, and what they have in common."""
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
+from tests.membranes import random_pair, two_cells
 from unet_fast.metrics import em
 
 HALF = (0.5,)
-
-
-def two_cells(kind=""):
-    """16 x 16 pixels, two cells split by a membrane in column 8; or a proposal that differs from that."""
-    image = np.ones((16, 16), dtype=bool)
-    membrane = {"shift 1": np.s_[:, 9], "shift 2": np.s_[:, 10], "thick": np.s_[:, 7:10]}.get(kind, np.s_[:, 8])
-    image[membrane] = False
-    if kind == "merge":
-        image[5:9, 8] = True
-    if kind == "split":
-        image[8, :8] = False
-    if kind == "hole":
-        image[3, 3] = False
-    return image
-
-
-def random_pair(seed, shape=(20, 24)):
-    rng = np.random.default_rng(seed)
-    scale = rng.uniform(0.5, 2)
-    height = ndimage.gaussian_filter(rng.normal(size=shape), scale)
-    chance = height + ndimage.gaussian_filter(rng.normal(size=shape), scale)
-    return height > 0, (chance - chance.min()) / np.ptp(chance)
-
 
 # Proposal: mismatch, 1 - F, warping (all), warping (splits and merges), Rand N2, N choose 2, classic.
 GOLDEN = {
@@ -58,70 +35,6 @@ def test_golden_values(kind):
     assert all(type(value) is float for value in found)
 
 
-@pytest.mark.parametrize(
-    ("kind", "counts"),
-    [
-        ("merge", {"merge": 4}),
-        ("shift 2", {"merge": 16, "split": 1}),
-        ("split", {"split": 1}),
-        ("hole", {"hole_addition": 1}),
-    ],
-)
-def test_golden_types(kind, counts):
-    (found,) = em.warping_scores(two_cells(), two_cells(kind), HALF).counts
-    assert {name: count for name, count in zip(em.ERROR_TYPES, found, strict=True) if count} == counts
-    types = em.warping_maps(two_cells(), two_cells(kind), 0.5).types
-    assert {name: (types == i).sum() for i, name in enumerate(em.ERROR_TYPES, 1) if (types == i).any()} == counts
-
-
-@pytest.mark.parametrize("kind", ["thick", "hole", ""])
-def test_thinned_rand_forgives_thick_membranes(kind):
-    assert em.vrand_thinned(two_cells(), two_cells(kind), HALF) == 1
-
-
-def test_thinned_rand_sees_what_is_split_or_merged():
-    assert em.vrand_thinned(two_cells(), two_cells("merge"), HALF) == pytest.approx(1 - 0.331361, abs=5e-7)
-    assert em.vrand_thinned(two_cells(), two_cells("split"), HALF) == pytest.approx(1 - 0.187716, abs=5e-7)
-
-
-def pairs_together(labels, singletons):
-    """[N, N]: whether two pixels lie in one object; 0 is no object where singletons, else one."""
-    labels = labels.ravel()
-    together = labels[:, None] == labels
-    if singletons:
-        together &= labels[:, None] > 0
-    np.fill_diagonal(together, False)
-    return together
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_rand_error_by_counting_pairs(seed):
-    truth, chance = random_pair(seed, (9, 11))
-    threshold = float(np.quantile(chance, 0.5))
-    cells, found = ndimage.label(truth)[0], ndimage.label(chance.astype(np.float32) > np.float32(threshold))[0]
-    in_truth, in_found = pairs_together(cells, singletons=False), pairs_together(found, singletons=False)
-    classic = (in_truth != in_found).sum() / (cells.size * (cells.size - 1))
-    assert em.rand_error(truth, chance, [threshold], "classic") == pytest.approx(classic, abs=1e-12)
-
-    inside = cells.ravel() > 0  # the rest is left out
-    in_truth = pairs_together(cells, singletons=True)[inside][:, inside]
-    in_found = pairs_together(found, singletons=True)[inside][:, inside]
-    f = 2 * (in_truth & in_found).sum() / (in_truth.sum() + in_found.sum())
-    assert em.rand_error(truth, chance, [threshold], "n_choose_2") == pytest.approx(1 - f, abs=1e-12)
-
-    every = np.eye(inside.sum(), dtype=bool)  # n^2: with the pairs of a pixel and itself
-    f = 2 * ((in_truth & in_found) | every).sum() / ((in_truth | every).sum() + (in_found | every).sum())
-    assert em.rand_error(truth, chance, [threshold]) == pytest.approx(1 - f, abs=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_classic_rand_error_equals_scikit_learn(seed):
-    cluster = pytest.importorskip("sklearn.metrics.cluster")
-    truth, chance = random_pair(seed)
-    cells, found = ndimage.label(truth)[0].ravel(), ndimage.label(chance > 0.5)[0].ravel()
-    assert em.rand_error(truth, chance, HALF, "classic") == pytest.approx(1 - cluster.rand_score(cells, found))
-
-
 @pytest.mark.parametrize("variant", ["n2", "n_choose_2", "classic"])
 def test_identical_images_have_no_error(variant):
     for seed in range(5):
@@ -130,53 +43,6 @@ def test_identical_images_have_no_error(variant):
         assert em.pixel_error(truth, truth) == em.pixel_error(truth, truth, variant="mismatch") == 0
         assert em.warping_error(truth, truth) == em.warping_error(truth, truth, variant="classic") == 0
         assert em.vrand_thinned(truth, truth) == 1
-
-
-def components(image):
-    """Objects (4-connected) and pieces of background (8-connected, the outside is background)."""
-    padded = np.pad(image, 1)
-    return ndimage.label(padded)[1], ndimage.label(~padded, np.ones((3, 3)))[1]
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_warping_keeps_the_topology_and_lowers_the_error(seed):
-    truth, chance = random_pair(seed)
-    for threshold in (0.3, 0.5):
-        maps = em.warping_maps(truth, chance, threshold)
-        assert components(maps.warped[0]) == components(truth)
-        proposal = chance.astype(np.float32) > np.float32(threshold)
-        np.testing.assert_array_equal(maps.types[0] > 0, maps.warped[0] != proposal)
-        scores = em.warping_scores(truth, chance, [threshold])
-        assert scores.classic[0] == (maps.types > 0).mean()
-        assert scores.error <= scores.classic[0] <= em.pixel_error(truth, chance, [threshold], "mismatch")
-        again = em.warping_maps(maps.warped, chance[None], threshold)
-        np.testing.assert_array_equal(again.warped, maps.warped)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_warping_forgives_cells_grown_by_a_pixel_without_merging(seed):
-    truth, _ = random_pair(seed)
-    grown = truth.copy()
-    for y, x in np.argwhere(~truth):  # one flip after another, each of them simple
-        after = grown.copy()
-        after[y, x] = True
-        if components(after) == components(grown):
-            grown = after
-    assert (grown != truth).any()
-    assert em.warping_error(truth, grown, HALF, "classic") <= em.pixel_error(truth, grown, HALF, "mismatch") / 2
-
-
-def test_mask_radius_limits_how_far_cells_shrink():
-    truth = two_cells()
-    eroded = truth & ndimage.binary_erosion(truth, iterations=4, border_value=1)
-    assert em.warping_error(truth, eroded, HALF, "classic") == 0
-    free = em.warping_maps(truth, eroded, 0.5, mask_radius=4)
-    np.testing.assert_array_equal(free.warped[0], eroded)
-    near = em.warping_maps(truth, eroded, 0.5, mask_radius=2)
-    distance = np.abs(np.arange(16) - 8)
-    np.testing.assert_array_equal(near.warped[0], np.broadcast_to(distance > 2, (16, 16)))
-    assert em.warping_error(truth, eroded, HALF, "classic", mask_radius=2) == 0  # what lies deeper is not counted
-    assert em.warping_error(np.ones((9, 9)), np.zeros((9, 9)), HALF, "classic", mask_radius=5) == 0
 
 
 def test_stacks_are_summed_before_the_division():
@@ -248,34 +114,6 @@ def test_eight_and_sixteen_bits_are_scaled():
         assert em.rand_error(truth, mask) == em.rand_error(truth, (chance > 0.5) * 1.0)
     # 51 / 255 is 0.2 and not above it.
     assert em.pixel_scores(np.ones((1, 2)), np.array([[51, 255]], dtype=np.uint8), [0.2]).hits == (1,)
-
-
-def test_thin():
-    interior = np.zeros((7, 12), dtype=bool)
-    interior[2:5, 1:3] = interior[2:5, 7:9] = True
-    # A gap of four pixels has no middle: the later cell gives way.
-    expected = np.tile([1, 1, 1, 1, 1, 0, 2, 2, 2, 2, 2, 2], (7, 1))
-    np.testing.assert_array_equal(em.thin(interior), expected)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_thinned_cells_never_touch(seed):
-    truth, chance = random_pair(seed, (40, 50))
-    for interior in (truth, chance > 0.7):
-        thinned = em.thin(interior)
-        for here, there in ((thinned[1:], thinned[:-1]), (thinned[:, 1:], thinned[:, :-1])):
-            assert not ((here != there) & (here > 0) & (there > 0)).any()
-        cells, count = ndimage.label(interior)
-        np.testing.assert_array_equal(thinned[interior], cells[interior])
-        assert thinned.max() == count
-        line = thinned == 0
-        near = ndimage.maximum_filter(thinned, footprint=ndimage.generate_binary_structure(2, 1))
-        assert (near[line] > 0).mean() > 0.95  # lines have a cell beside them, but for spots where many cells meet
-
-
-def test_thin_without_cells_or_membranes():
-    assert not em.thin(np.zeros((5, 6), dtype=bool)).any()
-    assert (em.thin(np.ones((5, 6), dtype=bool)) == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ inline void check_close(double got, double want, double relative, double absolut
 
 template <class T>
 double to_double(T value) {
-  if constexpr (std::is_same_v<T, BFloat16>) {
+  if constexpr (std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>) {
     return to_float(value);
   } else {
     return static_cast<double>(value);
@@ -150,9 +150,16 @@ constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, int32_t>) return DType::int32;
   if constexpr (std::is_same_v<T, int64_t>) return DType::int64;
   if constexpr (std::is_same_v<T, BFloat16>) return DType::bfloat16;
+  if constexpr (std::is_same_v<T, Float16>) return DType::float16;
   if constexpr (std::is_same_v<T, float>) return DType::float32;
   if constexpr (std::is_same_v<T, double>) return DType::float64;
   if constexpr (std::is_same_v<T, bool>) return DType::boolean;
+}
+
+// A bound of the relative error of a sum in float32 that is then rounded to T: twice that of the rounding.
+template <class T>
+constexpr double rounding_of() {
+  return std::is_same_v<T, BFloat16> ? 1.0 / 256 : std::is_same_v<T, Float16> ? 1.0 / 1024 : 1e-6;
 }
 
 class Random {
@@ -223,11 +230,12 @@ void on_every_cpu(void (*cpu)(const Args&, const Threads&), const Test& test) {
   use_instruction_set(supported_cpu_kernels()[0]->instruction_set);
 }
 
-// The same, and then the emulated CUDA kernel under several orders of its threads.
-template <class Args, class Test>
-void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
-                     const Test& test) {
-  on_every_cpu(cpu, test);
+// The same, and then the emulated CUDA kernel under several orders of its threads. T is the type that is computed with:
+// Float16 is for CUDA only.
+template <class T, class Args, class Test>
+void on_every_device_of(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
+                        const Test& test) {
+  if constexpr (!std::is_same_v<T, Float16>) on_every_cpu(cpu, test);
 #ifdef UNET_FAST_EMULATOR
   constexpr uint64_t kOrders = 2;
   for (uint64_t order = 1; order <= kOrders; ++order) {
@@ -237,6 +245,12 @@ void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cud
 #else
   (void)cuda;
 #endif
+}
+
+template <class Args, class Test>
+void on_every_device(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
+                     const Test& test) {
+  on_every_device_of<float>(cpu, cuda, test);
 }
 
 }  // namespace unet_fast::test

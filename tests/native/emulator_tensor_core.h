@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "core/dtype.h"
 #include "cuda/tensor_map.cuh"
 
 namespace unet_fast {
@@ -19,9 +20,13 @@ using SharedAddress = uint32_t;
 
 SharedAddress shared_address(const void* pointer);
 
-uint32_t pack_bfloat16(float low, float high);
+template <class T>
+uint32_t pack_pair(float low, float high) {
+  return from_float<T>(low).bits | static_cast<uint32_t>(from_float<T>(high).bits) << 16;
+}
 void store_shared(SharedAddress address, uint16_t value);
 void store_shared(SharedAddress address, uint32_t value);
+void store_shared(SharedAddress address, const uint4& value);
 uint4 load_shared(SharedAddress address);
 uint32_t load_shared_pair(SharedAddress address);
 void named_barrier(int id, int threads);
@@ -38,6 +43,9 @@ void copies_wait() {
   emulator::wait_for_groups(kGroups);
 }
 void load_matrices(uint32_t (&m)[4], SharedAddress row);
+void load_matrices_transposed(uint32_t (&m)[4], SharedAddress row);
+uint32_t to_tf32(uint32_t bits);
+template <class T>  // defined for BFloat16, Float16 and float, the others for the first two
 void multiply_16x8(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
 void mbarrier_init(SharedAddress barrier, int arrivals);
@@ -65,7 +73,9 @@ template <int kGroups>
 void products_wait() {
   emulator::wait_for_groups(kGroups);
 }
+template <class T>
 void multiply_64x256(float (&d)[128], uint64_t a, uint64_t b, bool accumulates);
+template <class T>
 void multiply_64x192_by_columns(float (&d)[96], uint64_t a, uint64_t b);
 
 }  // namespace unet_fast

@@ -38,9 +38,9 @@ void equals_plain_loop(const Shape& shape, bool gated, bool transposed, bool rel
     }
     return relu && sum < 0 ? 0 : sum;
   });
-  const double relative = std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6;
+  const double relative = rounding_of<T>();
 
-  on_every_device(conv_relu_cpu, conv_relu_cuda, [&](const Device<ConvReluArgs>& device) {
+  on_every_device_of<T>(conv_relu_cpu, conv_relu_cuda, [&](const Device<ConvReluArgs>& device) {
     Buffer<T> y(values);
     ConvReluArgs args = {
         .x = x.data(),
@@ -86,6 +86,7 @@ int main() {
   for (Shape shape : shapes) {
     equals_plain_loop<float>(shape, false, false, true);
     equals_plain_loop<BFloat16>(shape, false, false, true);
+    equals_plain_loop<Float16>(shape, false, false, true);
     shape.padding = 2;
     equals_plain_loop<float>(shape, true, true, false);
     equals_plain_loop<BFloat16>(shape, true, true, false);

@@ -36,35 +36,35 @@ void equals_plain_loop(const Shape& shape, bool gated) {
     for (int64_t pixel = 0; pixel < pixels; ++pixel) sum += gradient(pixel, o);
     return sum;
   });
-  const double relative = std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6;
+  const double relative = rounding_of<T>();
 
-  on_every_device(conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda,
-                  [&](const Device<ConvReluWeightGradArgs>& device) {
-                    Buffer<T> grad_weight(9 * c_count * o_count), grad_bias(o_count);
-                    ConvReluWeightGradArgs args = {
-                        .x = x.data(),
-                        .grad = grad.data(),
-                        .gate = gated ? gate.data() : nullptr,
-                        .dtype = dtype_of<T>(),
-                        .images = shape.images,
-                        .height = shape.height,
-                        .width = shape.width,
-                        .in_channels = c_count,
-                        .out_channels = o_count,
-                        .grad_weight = grad_weight.data(),
-                        .grad_bias = grad_bias.data(),
-                        .workspace = nullptr,
-                        .algorithm = ConvAlgorithm::direct,  // test_winograd.cpp compares the other one with it
-                    };
-                    Buffer<float> workspace(device.cuda ? conv_relu_weight_grad_cuda_workspace(args)
-                                                        : conv_relu_weight_grad_cpu_workspace(args, device.threads));
-                    args.workspace = workspace.data();
-                    device.run(args);
-                    const std::string what = text(device.name, ", ", shape.images, " x ", c_count, " -> ", o_count,
-                                                  ", ", shape.height, " x ", shape.width);
-                    check_all_close(grad_weight, expected, relative, 1e-4, "weight: " + what);
-                    check_all_close(grad_bias, expected_bias, relative, 1e-4, "bias: " + what);
-                  });
+  on_every_device_of<T>(
+      conv_relu_weight_grad_cpu, conv_relu_weight_grad_cuda, [&](const Device<ConvReluWeightGradArgs>& device) {
+        Buffer<T> grad_weight(9 * c_count * o_count), grad_bias(o_count);
+        ConvReluWeightGradArgs args = {
+            .x = x.data(),
+            .grad = grad.data(),
+            .gate = gated ? gate.data() : nullptr,
+            .dtype = dtype_of<T>(),
+            .images = shape.images,
+            .height = shape.height,
+            .width = shape.width,
+            .in_channels = c_count,
+            .out_channels = o_count,
+            .grad_weight = grad_weight.data(),
+            .grad_bias = grad_bias.data(),
+            .workspace = nullptr,
+            .algorithm = ConvAlgorithm::direct,  // test_winograd.cpp compares the other one with it
+        };
+        Buffer<float> workspace(device.cuda ? conv_relu_weight_grad_cuda_workspace(args)
+                                            : conv_relu_weight_grad_cpu_workspace(args, device.threads));
+        args.workspace = workspace.data();
+        device.run(args);
+        const std::string what = text(device.name, ", ", shape.images, " x ", c_count, " -> ", o_count, ", ",
+                                      shape.height, " x ", shape.width);
+        check_all_close(grad_weight, expected, relative, 1e-4, "weight: " + what);
+        check_all_close(grad_bias, expected_bias, relative, 1e-4, "bias: " + what);
+      });
 }
 
 }  // namespace
@@ -73,14 +73,16 @@ void equals_plain_loop(const Shape& shape, bool gated) {
 int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
-  // Around blocks of 4, 8, 16 and 32 channels and segments of up to 128 pixels; the last shape is several chunks.
-  const Shape shapes[] = {{1, 1, 1, 3, 3},   {2, 1, 17, 4, 9},  {1, 2, 3, 5, 140},  {1, 8, 8, 4, 17},
-                          {1, 16, 16, 3, 8}, {3, 5, 33, 4, 15}, {1, 20, 24, 3, 31}, {0, 4, 4, 5, 5},
-                          {1, 22, 5, 5, 7},  {2, 1, 40, 9, 70}, {1, 3, 24, 5, 67},  {2, 2, 3, 47, 100}};
+  // Around blocks of 4, 8, 16, 32 and 64 channels and segments of 32 and of up to 128 pixels; 2 x 47 x 100 is several
+  // chunks.
+  const Shape shapes[] = {{1, 1, 1, 3, 3},   {2, 1, 17, 4, 9},   {1, 2, 3, 5, 140}, {1, 8, 8, 4, 17}, {1, 16, 16, 3, 8},
+                          {3, 5, 33, 4, 15}, {1, 20, 24, 3, 31}, {0, 4, 4, 5, 5},   {1, 22, 5, 5, 7}, {2, 1, 40, 9, 70},
+                          {1, 3, 24, 5, 67}, {2, 2, 3, 47, 100}, {2, 1, 72, 6, 37}, {1, 4, 16, 9, 35}};
   for (const Shape& shape : shapes) {
     for (const bool gated : {false, true}) {
       equals_plain_loop<float>(shape, gated);
       equals_plain_loop<BFloat16>(shape, gated);
+      equals_plain_loop<Float16>(shape, gated);
     }
   }
   return report();

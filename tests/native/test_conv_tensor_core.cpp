@@ -1,64 +1,20 @@
-// conv_relu on emulated tensor cores against a plain loop in double: two sources, odd sizes, cropped and pooled
-// results, and the data gradient; each under several orders of threads and copies, into poisoned memory.
-#include <algorithm>
-
-#include "check.h"
-#include "cuda/conv_tiles.h"
-#include "ops/conv_relu.h"
-#include "ops/conv_relu_weight_grad.h"
+// conv_relu on emulated tensor cores: two sources, odd sizes, cropped and pooled results, parts of sums, and the data
+// gradient.
+#include "tensor_core_layers.h"
 
 namespace unet_fast::test {
 namespace {
 
-constexpr uint64_t kOrders = 2;
-
-struct Layer {
-  int64_t images, channels, skip_channels, out_channels, height, width;
-  int64_t crop = 0;
-  bool pools = false;
-};
-
-std::string name_of(const Layer& l) {
-  return text(l.images, " x ", l.channels, "+", l.skip_channels, " -> ", l.out_channels, ", ", l.height, " x ", l.width,
-              ", crop ", l.crop, l.pools ? ", pooled" : "");
-}
-
-const char* name_of(ConvAlgorithm algorithm) {
-  return algorithm == ConvAlgorithm::wgmma ? "wgmma" : algorithm == ConvAlgorithm::mma ? "mma" : "direct";
-}
-
-// The result as it is before it is rounded, [N, H, W, O]: `input(n, y, x, c)` is 0 outside, `weight(o, tap, c)`.
-template <class Input, class Weight, class Finish>
-Buffer<double> convolve(int64_t images, int64_t height, int64_t width, int64_t out_channels, int64_t channels,
-                        const Input& input, const Weight& weight, const Finish& finish) {
-  Buffer<double> y(images * height * width * out_channels);
-  std::vector<double> patch(9 * channels);
-  for (int64_t pixel = 0; pixel < images * height * width; ++pixel) {
-    const int64_t x = pixel % width, line = pixel / width;
-    for (int64_t k = 0; k < 9 * channels; ++k) {
-      const int64_t tap = k / channels;
-      patch[k] = input(line / height, line % height + tap / 3, x + tap % 3, k % channels);
-    }
-    for (int64_t o = 0; o < out_channels; ++o) {
-      double sum = 0;
-      for (int64_t k = 0; k < 9 * channels; ++k) sum += patch[k] * weight(o, k / channels, k % channels);
-      y[pixel * out_channels + o] = finish(o, sum);
-    }
-  }
-  return y;
-}
-
-constexpr double kRounding = 1.0 / 256, kAbsolute = 1e-4;  // of one bfloat16, and of sums in float32
-
+template <class T>
 void forward(const Layer& l, ConvAlgorithm algorithm) {
   Random random(l.height * 1000 + l.width);
-  const auto value = [&](int64_t) { return from_float<BFloat16>(random.uniform(-1, 1)); };
+  const auto value = random_values<T>(random);
   constexpr int64_t kMargin = 2;  // the skip is a window of larger images
   const int64_t skip_height = l.height + 2 * kMargin, skip_width = l.width + 2 * kMargin + 1;
   const int64_t channels = l.channels + l.skip_channels, height = l.height - 2, width = l.width - 2;
-  const Buffer<BFloat16> x(l.images * l.height * l.width * l.channels, value), bias(l.out_channels, value);
-  const Buffer<BFloat16> skip(l.images * skip_height * skip_width * l.skip_channels, value);
-  const Buffer<BFloat16> weight(l.out_channels * 9 * channels, value);  // [O, 3, 3, C]
+  const Buffer<T> x(l.images * l.height * l.width * l.channels, value), bias(l.out_channels, value);
+  const Buffer<T> skip(l.images * skip_height * skip_width * l.skip_channels, value);
+  const Buffer<T> weight(l.out_channels * 9 * channels, value);  // [O, 3, 3, C]
   const Buffer<double> full = convolve(
       l.images, height, width, l.out_channels, channels,
       [&](int64_t n, int64_t iy, int64_t ix, int64_t c) {
@@ -86,10 +42,10 @@ void forward(const Layer& l, ConvAlgorithm algorithm) {
       });
   for (uint64_t order = 1; order <= kOrders; ++order) {
     emulator::seed(order);
-    Buffer<BFloat16> y(expected.size()), pooled(expected_pooled.size());
+    Buffer<T> y(expected.size()), pooled(expected_pooled.size());
     ConvReluArgs args = {};
     args.x = x.data();
-    args.dtype = DType::bfloat16;
+    args.dtype = dtype_of<T>();
     args.images = l.images, args.height = l.height, args.width = l.width;
     args.in_channels = l.channels, args.out_channels = l.out_channels;
     args.weight = weight.data();
@@ -102,22 +58,22 @@ void forward(const Layer& l, ConvAlgorithm algorithm) {
       args.skip = {skip.data() + (kMargin * skip_width + kMargin) * l.skip_channels, l.skip_channels,
                    skip_width * l.skip_channels, skip_height * skip_width * l.skip_channels};
     }
-    const std::string name = text(name_of(algorithm), ", ", name_of(l), ", order ", order);
-    const char* error = conv_relu_cuda(args, Stream{});
-    check(!error, text(name, ": ", error ? error : ""));
-    if (error) continue;
-    check_all_close(y, expected, kRounding, kAbsolute, name);
-    check_all_close(pooled, expected_pooled, kRounding, kAbsolute, name + ", what is pooled");
+    const std::string name = text(type_name<T>(), name_of(algorithm), ", ", name_of(l), ", order ", order);
+    if (!run_on_tensor_cores(args, conv_relu_cuda_workspace(args), conv_relu_cuda, name)) continue;
+    check_all_close(y, expected, rounding_of<T>(), kAbsolute, name);
+    check_all_close(pooled, expected_pooled, rounding_of<T>(), kAbsolute, name + ", what is pooled");
   }
 }
 
-// The gradients of x and skip: padding 2, the kernel rotated and transposed, the outputs in two tensors.
+// The gradients of x and skip: padding 2, the kernel rotated and transposed, the outputs in two tensors; that of x, in
+// every second order, masked as what went into a ReLU.
+template <class T>
 void data_gradient(const Layer& l, ConvAlgorithm algorithm) {
   Random random(l.height * 1000 + l.width);
-  const auto value = [&](int64_t) { return from_float<BFloat16>(random.uniform(-1, 1)); };
+  const auto value = random_values<T>(random);
   const int64_t channels = l.channels + l.skip_channels, height = l.height - 2, width = l.width - 2;
-  const Buffer<BFloat16> grad(l.images * height * width * l.out_channels, value);
-  const Buffer<BFloat16> weight(channels * 9 * l.out_channels, value);  // [C, 3, 3, O]
+  const Buffer<T> grad(l.images * height * width * l.out_channels, value);
+  const Buffer<T> weight(channels * 9 * l.out_channels, value);  // [C, 3, 3, O]
   const Buffer<double> both = convolve(
       l.images, l.height, l.width, channels, l.out_channels,
       [&](int64_t n, int64_t iy, int64_t ix, int64_t o) {
@@ -132,13 +88,15 @@ void data_gradient(const Layer& l, ConvAlgorithm algorithm) {
     return Buffer<double>(pixels * count,
                           [&, first, count](int64_t i) { return both[i / count * channels + first + i % count]; });
   };
+  const Buffer<T> mask(pixels * l.channels,
+                       [&](int64_t) { return from_float<T>(static_cast<float>(random.integer(-1, 1))); });
   const Buffer<double> expected = part(0, l.channels), expected_rest = part(l.channels, l.skip_channels);
   for (uint64_t order = 1; order <= kOrders; ++order) {
     emulator::seed(order);
-    Buffer<BFloat16> y(expected.size()), rest(expected_rest.size());
+    Buffer<T> y(expected.size()), rest(expected_rest.size());
     ConvReluArgs args = {};
     args.x = grad.data();
-    args.dtype = DType::bfloat16;
+    args.dtype = dtype_of<T>();
     args.images = l.images, args.height = height, args.width = width;
     args.in_channels = l.out_channels, args.out_channels = channels, args.padding = 2;
     args.weight = weight.data() + 8 * l.out_channels;
@@ -146,149 +104,67 @@ void data_gradient(const Layer& l, ConvAlgorithm algorithm) {
     args.weight_stride_y = -3 * l.out_channels, args.weight_stride_x = -l.out_channels;
     args.y = y.data(), args.y_channels = l.channels, args.y_rest = l.skip_channels ? rest.data() : nullptr;
     args.algorithm = algorithm;
-    const std::string name = text(name_of(algorithm), ", data gradient, ", name_of(l), ", order ", order);
-    const char* error = conv_relu_cuda(args, Stream{});
-    check(!error, text(name, ": ", error ? error : ""));
-    if (error) continue;
-    check_all_close(y, expected, kRounding, kAbsolute, name);
-    check_all_close(rest, expected_rest, kRounding, kAbsolute, name + ", the skip's");
+    const bool masks = order % 2 == 0;
+    args.mask = masks ? mask.data() : nullptr;
+    const Buffer<double> wanted(expected.size(),
+                                [&](int64_t i) { return masks && to_double(mask[i]) <= 0 ? 0.0 : expected[i]; });
+    const std::string name =
+        text(type_name<T>(), name_of(algorithm), ", data gradient, ", name_of(l), ", order ", order);
+    if (!run_on_tensor_cores(args, conv_relu_cuda_workspace(args), conv_relu_cuda, name)) continue;
+    check_all_close(y, wanted, rounding_of<T>(), kAbsolute, name);
+    check_all_close(rest, expected_rest, rounding_of<T>(), kAbsolute, name + ", the skip's");
   }
 }
 
-// The gradients of weight and bias, sums over all pixels of two sources.
-void weight_gradient(const Layer& l, ConvAlgorithm algorithm) {
-  Random random(l.height * 1000 + l.width);
-  const auto value = [&](int64_t) { return from_float<BFloat16>(random.uniform(-1, 1)); };
-  const int64_t height = l.height - 2, width = l.width - 2, channels = l.channels + l.skip_channels;
-  const Buffer<BFloat16> x(l.images * l.height * l.width * l.channels, value);
-  const Buffer<BFloat16> skip(l.images * l.height * l.width * l.skip_channels, value);
-  const Buffer<BFloat16> grad(l.images * height * width * l.out_channels, value);
-  const auto pixel_of = [&](int64_t n, int64_t y, int64_t x) { return (n * l.height + y) * l.width + x; };
-  std::vector<double> sums(9 * channels * l.out_channels), bias_sums(l.out_channels);
-  for (int64_t pixel = 0; pixel < l.images * height * width; ++pixel) {
-    const int64_t line = pixel / width, n = line / height;
-    for (int64_t o = 0; o < l.out_channels; ++o) bias_sums[o] += to_double(grad[pixel * l.out_channels + o]);
-    for (int64_t k = 0; k < 9 * channels; ++k) {
-      const int64_t tap = k % 9, c = k / 9, at = pixel_of(n, line % height + tap / 3, pixel % width + tap % 3);
-      const double factor =
-          to_double(c < l.channels ? x[at * l.channels + c] : skip[at * l.skip_channels + c - l.channels]);
-      for (int64_t o = 0; o < l.out_channels; ++o) {
-        sums[o * 9 * channels + k] += factor * to_double(grad[pixel * l.out_channels + o]);
-      }
-    }
-  }
-  for (uint64_t order = 1; order <= kOrders; ++order) {
-    emulator::seed(order);
-    Buffer<BFloat16> grad_weight(sums.size()), grad_bias(bias_sums.size());
-    ConvReluWeightGradArgs args = {};
-    args.x = x.data(), args.grad = grad.data(), args.dtype = DType::bfloat16;
-    args.images = l.images, args.height = l.height, args.width = l.width;
-    args.in_channels = l.channels, args.out_channels = l.out_channels;
-    args.grad_weight = grad_weight.data(), args.grad_bias = grad_bias.data();
-    args.algorithm = algorithm;
-    if (l.skip_channels) {
-      args.skip = {skip.data(), l.skip_channels, l.width * l.skip_channels, l.height * l.width * l.skip_channels};
-    }
-    Buffer<float> workspace(conv_relu_weight_grad_cuda_workspace(args));
-    args.workspace = workspace.data();
-    const std::string name = text(name_of(algorithm), ", weight gradient, ", name_of(l), ", order ", order);
-    const char* error = conv_relu_weight_grad_cuda(args, Stream{});
-    check(!error, text(name, ": ", error ? error : ""));
-    if (error) continue;
-    check_all_close(grad_weight, sums, kRounding, 2e-4, name);
-    check_all_close(grad_bias, bias_sums, kRounding, 2e-4, name + ", the bias's");
-  }
-}
-
-void tiles_cover_every_result_once() {
-  for (const int64_t height : {1, 7, 8, 28, 33, 54}) {
-    for (const int64_t width : {1, 8, 30, 57, 130}) {
-      for (const int64_t channels : {8, 64, 72, 256}) {
-        for (const bool pools : {false, true}) {
-          const ConvTiles tiles = conv_tiles(2, height, width, channels, pools);
-          const std::string name = text(height, " x ", width, ", ", channels, " channels");
-          check_equal(tiles.width * tiles.height, ConvTiles::kPixels, name + ": pixels of a warpgroup");
-          check(tiles.width % 8 == 0 && (!pools || tiles.width == kConvPooledWidth), name + ": the tile's width");
-          const int slab = (tiles.tile_height() + 2) * tiles.width;
-          check(slab <= (tiles.channel_groups == 2 ? 384 : 576), name + ": the slab fits");
-          std::vector<int> times(2 * height * width * channels);
-          for (int i = 0; i < tiles.count(); ++i) {
-            const ConvTile tile = tiles[i];
-            for (int64_t y = tile.y; y < tile.y + tiles.tile_height() && y < height; ++y) {
-              for (int64_t x = tile.x; x < tile.x + tiles.width && x < width; ++x) {
-                for (int64_t c = tile.channel; c < tile.channel + tiles.tile_channels() && c < channels; ++c) {
-                  ++times[((tile.image * height + y) * width + x) * channels + c];
-                }
-              }
-            }
-          }
-          check(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }), name + ": each result once");
-        }
-      }
-    }
-  }
-}
-
-void the_table_chooses() {
-  alignas(16) static BFloat16 memory[64];
+// Numbers that TF32 does not have: each factor is off by at most 2^-11 of it.
+void tf32_rounds() {
+  Random random;
+  constexpr int64_t kSide = 9, kChannels = 40, kOut = 8, kResult = kSide - 2;
+  const auto value = [&](int64_t) { return random.uniform(-1, 1); };
+  const Buffer<float> x(kSide * kSide * kChannels, value), weight(kOut * 9 * kChannels, value);
+  const auto exact = [&](const auto& of) {
+    return convolve(
+        1, kResult, kResult, kOut, kChannels,
+        [&](int64_t, int64_t y, int64_t column, int64_t c) { return of(x[(y * kSide + column) * kChannels + c]); },
+        [&](int64_t o, int64_t tap, int64_t c) { return of(weight[(o * 9 + tap) * kChannels + c]); },
+        [](int64_t, double sum) { return sum; });
+  };
+  const Buffer<double> wanted = exact([](double v) { return v; });
+  const Buffer<double> magnitude = exact([](double v) { return std::abs(v); });
+  Buffer<float> y(wanted.size());
   ConvReluArgs args = {};
-  args.x = args.weight = args.y = memory;
-  args.dtype = DType::bfloat16, args.images = 1, args.height = args.width = 5, args.in_channels = 8;
-  args.out_channels = 16;
-  const auto refusal = [&](ConvAlgorithm algorithm, int capability) -> std::string {
-    emulator::use_device(capability, 3);
-    args.algorithm = algorithm;
-    const char* refusal = conv_relu_cuda_refuses(args, 0);
-    return refusal ? refusal : "";
-  };
-  const auto fuses = [&](int capability) {
-    emulator::use_device(capability, 3);
-    args.algorithm = ConvAlgorithm::automatic;
-    return conv_relu_cuda_fuses(args, 0);
-  };
-  for (const int capability : {80, 86, 89, 90, 100, 120}) {
-    check(fuses(capability), text("tensor cores of sm_", capability));
-    check_equal(refusal(ConvAlgorithm::mma, capability), "", "mma");
-    check_equal(refusal(ConvAlgorithm::wgmma, capability),
-                capability == 90 ? "" : "is for GPUs of compute capability 9.0", "wgmma");
+  args.x = x.data(), args.weight = weight.data(), args.y = y.data();
+  args.dtype = DType::float32, args.algorithm = ConvAlgorithm::mma;
+  args.images = 1, args.height = args.width = kSide, args.in_channels = kChannels, args.out_channels = kOut;
+  args.weight_stride_o = 9 * kChannels, args.weight_stride_c = 1;
+  args.weight_stride_y = 3 * kChannels, args.weight_stride_x = kChannels;
+  if (!run_on_tensor_cores(args, conv_relu_cuda_workspace(args), conv_relu_cuda, "TF32 rounds")) return;
+  double worst = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const double error = std::abs(y[i] - wanted[i]);
+    check(error <= magnitude[i] / 1024 + kAbsolute, text("TF32: value ", i, " is off by ", error));
+    worst = std::max(worst, error / magnitude[i]);
   }
-  check(!fuses(75), "sm_75 has no bfloat16");
-  check_equal(refusal(ConvAlgorithm::winograd, 90), "is not for CUDA", "winograd");
-  check_equal(refusal(ConvAlgorithm::automatic, 75), "", "direct takes what nothing else does");
-  args.in_channels = 12;
-  check(!fuses(90), "12 channels");
-  check_equal(refusal(ConvAlgorithm::wgmma, 90), "is for numbers of channels that are multiples of 8", "12 channels");
-  check_equal(refusal(ConvAlgorithm::direct, 90), "", "direct takes 12 channels");
-  args.in_channels = 8, args.crop = 1;
-  check_equal(refusal(ConvAlgorithm::direct, 90), "neither reads a skip, nor crops, nor pools", "direct crops");
-  args.crop = 0, args.x = memory + 1;
-  check_equal(refusal(ConvAlgorithm::mma, 90), "is for tensors that begin at multiples of 16 bytes", "alignment");
-  args.x = memory, args.dtype = DType::float32;
-  check_equal(refusal(ConvAlgorithm::mma, 90), "is for bfloat16", "float32");
-  check_equal(text(conv_relu_cuda(args, Stream{})), "is for bfloat16", "an impossible request is an error");
-  emulator::use_device(90, 3);
+  check(worst > 1e-5, "TF32 has 10 bits of mantissa, not 23");
 }
 
 }  // namespace
 }  // namespace unet_fast::test
 
-// With an argument, one of "wgmma", "mma" and "weight_gradient", a few layers of that: tests/test_planted_faults.py.
+// With "wgmma" or "mma", a few layers of that: tests/test_planted_faults.py.
 int main(int count, char** arguments) {
   using namespace unet_fast;
   using namespace unet_fast::test;
   if (count > 1) {
-    const std::string part = arguments[1];
-    for (const Layer& layer : {Layer{1, 64, 0, 64, 20, 38, 0, true}, Layer{1, 72, 8, 72, 9, 12}}) {
-      if (part == "weight_gradient") {
-        weight_gradient(layer, ConvAlgorithm::wgmma);
-      } else {
-        forward(layer, part == "mma" ? ConvAlgorithm::mma : ConvAlgorithm::wgmma);
-      }
-    }
+    const ConvAlgorithm algorithm = std::string(arguments[1]) == "mma" ? ConvAlgorithm::mma : ConvAlgorithm::wgmma;
+    forward<BFloat16>({1, 64, 0, 64, 20, 38, 0, true}, algorithm);
+    forward<BFloat16>({1, 72, 8, 72, 9, 12}, algorithm);
+    forward<Float16>({1, 200, 64, 8, 5, 6}, algorithm);  // parts of sums
+    // Masked; several tiles, as a warp is rarely ahead of the others.
+    data_gradient<BFloat16>({1, 40, 8, 16, 5, algorithm == ConvAlgorithm::mma ? 9 : 240}, algorithm);
+    if (algorithm == ConvAlgorithm::mma) tf32_rounds();
     return report();
   }
-  tiles_cover_every_result_once();
-  the_table_chooses();
   // Around chunks of 64 channels, blocks of 64 and 128 outputs, and tiles of 8 x 32, 16 x 16, 4 x 64, 16 x 32 pixels.
   const Layer layers[] = {
       {1, 64, 0, 64, 11, 13},
@@ -303,16 +179,24 @@ int main(int count, char** arguments) {
       {1, 72, 0, 24, 36, 10, 1},
       {0, 64, 0, 64, 8, 8},
   };
-  for (const Layer& layer : layers) {
-    const bool is_whole = !layer.pools && !layer.crop;
-    for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
-      forward(layer, algorithm);
-      if (is_whole) data_gradient(layer, algorithm);
-    }
-    for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::direct}) {
-      if (is_whole) weight_gradient(layer, algorithm);
-    }
+  // Parts of sums: two or three, across both sources, cropped and pooled, in the data gradient.
+  const Layer split[] = {
+      {1, 264, 72, 24, 5, 7},
+      {2, 256, 0, 72, 6, 8, 1, true},
+      {1, 16, 24, 264, 5, 6},
+  };
+  const auto both = [](const Layer& layer, ConvAlgorithm algorithm, auto type) {
+    using T = decltype(type);
+    forward<T>(layer, algorithm);
+    if (!layer.pools && !layer.crop) data_gradient<T>(layer, algorithm);
+  };
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
+    for (const Layer& layer : layers) both(layer, algorithm, BFloat16{});
+    for (const Layer& layer : split) both(layer, algorithm, Float16{});
+    for (const int i : {2, 4, 8}) both(layers[i], algorithm, Float16{});
   }
-  weight_gradient({3, 8, 0, 16, 30, 45}, ConvAlgorithm::wgmma);  // many shares of several tiles
+  for (const int i : {1, 2, 4, 5, 8}) both(layers[i], ConvAlgorithm::mma, float{});
+  both(split[0], ConvAlgorithm::mma, float{});
+  tf32_rounds();
   return report();
 }

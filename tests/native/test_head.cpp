@@ -28,7 +28,7 @@ void product(const Shape& shape, bool transposed) {
     }
     return sum;
   });
-  on_every_device(head_cpu, head_cuda, [&](const Device<HeadArgs>& device) {
+  on_every_device_of<T>(head_cpu, head_cuda, [&](const Device<HeadArgs>& device) {
     Buffer<T> y(expected.size());
     HeadArgs args = {
         .x = x.data(),
@@ -48,15 +48,25 @@ void product(const Shape& shape, bool transposed) {
     Buffer<float> workspace(device.cuda ? 0 : head_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
-    check_all_close(y, expected, std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6, 1e-5, device.name + shape.name());
+    check_all_close(y, expected, rounding_of<T>(), 1e-5, device.name + shape.name());
   });
 }
 
+// `data`, `weights`: whether these gradients are wanted.
 template <class T>
-void weight_grad(const Shape& shape) {
+void backward(const Shape& shape, bool data, bool weights) {
   Random random;
   const auto value = [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); };
   const Buffer<T> x(shape.pixels() * shape.channels, value), grad(shape.pixels() * shape.classes, value);
+  const Buffer<T> weight(shape.channels * shape.classes, value);
+  const Buffer<double> expected_x(x.size(), [&](int64_t i) {
+    const int64_t pixel = i / shape.channels, c = i % shape.channels;
+    double sum = 0;
+    for (int64_t k = 0; k < shape.classes; ++k) {
+      sum += to_double(grad[pixel * shape.classes + k]) * to_double(weight[k * shape.channels + c]);
+    }
+    return sum;
+  });
   const Buffer<double> expected(shape.classes * shape.channels, [&](int64_t i) {
     const int64_t k = i / shape.channels, c = i % shape.channels;
     double sum = 0;
@@ -70,26 +80,30 @@ void weight_grad(const Shape& shape) {
     for (int64_t p = 0; p < shape.pixels(); ++p) sum += to_double(grad[p * shape.classes + k]);
     return sum;
   });
-  const double relative = std::is_same_v<T, BFloat16> ? 1.0 / 256 : 1e-6;
-  on_every_device(head_weight_grad_cpu, head_weight_grad_cuda, [&](const Device<HeadWeightGradArgs>& device) {
-    Buffer<T> grad_weight(expected.size()), grad_bias(shape.classes);
-    HeadWeightGradArgs args = {
+  const double relative = rounding_of<T>();
+  on_every_device_of<T>(head_backward_cpu, head_backward_cuda, [&](const Device<HeadBackwardArgs>& device) {
+    Buffer<T> grad_x(x.size()), grad_weight(expected.size()), grad_bias(shape.classes);
+    HeadBackwardArgs args = {
         .grad = grad.data(),
         .x = x.data(),
+        .weight = weight.data(),
         .dtype = dtype_of<T>(),
         .images = shape.images,
         .height = shape.height,
         .width = shape.width,
         .channels = shape.channels,
         .classes = shape.classes,
-        .grad_weight = grad_weight.data(),
+        .grad_x = data ? grad_x.data() : nullptr,
+        .grad_weight = weights ? grad_weight.data() : nullptr,
         .grad_bias = grad_bias.data(),
         .workspace = nullptr,
     };
-    Buffer<float> workspace(device.cuda ? head_weight_grad_cuda_workspace(args)
-                                        : head_weight_grad_cpu_workspace(args, device.threads));
+    Buffer<float> workspace(device.cuda ? head_backward_cuda_workspace(args)
+                                        : head_backward_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
+    if (data) check_all_close(grad_x, expected_x, relative, 1e-5, "data: " + device.name + shape.name());
+    if (!weights) return;
     check_all_close(grad_weight, expected, relative, 1e-4, "weight: " + device.name + shape.name());
     check_all_close(grad_bias, expected_bias, relative, 1e-4, "bias: " + device.name + shape.name());
   });
@@ -101,15 +115,21 @@ void weight_grad(const Shape& shape) {
 int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
-  const Shape shapes[] = {{1, 1, 1, 1, 1},   {2, 3, 2, 4, 7},    {1, 8, 2, 3, 31},   {1, 16, 5, 4, 9}, {0, 4, 4, 5, 5},
-                          {1, 33, 17, 3, 8}, {1, 64, 65, 5, 13}, {1, 2, 3, 1, 1300}, {2, 5, 20, 6, 2}, {1, 7, 2, 4, 0}};
+  const Shape shapes[] = {{1, 1, 1, 1, 1},   {2, 3, 2, 4, 7},    {1, 8, 2, 3, 31},   {1, 16, 5, 4, 9},  {0, 4, 4, 5, 5},
+                          {1, 33, 17, 3, 8}, {1, 64, 65, 5, 13}, {1, 2, 3, 1, 1300}, {2, 5, 20, 6, 2},  {1, 7, 2, 4, 0},
+                          {2, 64, 2, 9, 41}, {1, 24, 3, 7, 37},  {3, 72, 8, 5, 27},  {1, 256, 1, 3, 50}};
   for (const Shape& shape : shapes) {
     for (const bool transposed : {false, true}) {
       product<float>(shape, transposed);
       product<BFloat16>(shape, transposed);
+      product<Float16>(shape, transposed);
     }
-    weight_grad<float>(shape);
-    weight_grad<BFloat16>(shape);
+    for (const bool data : {true, false}) {
+      backward<float>(shape, data, true);
+      backward<BFloat16>(shape, data, true);
+    }
+    backward<BFloat16>(shape, true, false);
+    backward<Float16>(shape, true, true);
   }
   return report();
 }

@@ -32,12 +32,12 @@ void equals_plain_loop(const Shape& shape) {
   const auto name = [&](const std::string& device) {
     return text(device, ", ", shape.images, " x ", c_count, ", ", shape.height, " x ", shape.width);
   };
-  on_every_device(max_pool_cpu, max_pool_cuda, [&](const Device<MaxPoolArgs>& device) {
+  on_every_device_of<T>(max_pool_cpu, max_pool_cuda, [&](const Device<MaxPoolArgs>& device) {
     Buffer<T> y(pooled);
     device.run({x.data(), dtype_of<T>(), shape.images, shape.height, shape.width, c_count, y.data()});
     check_all_close(y, expected, 0, 0, name(device.name));
   });
-  on_every_device(max_pool_backward_cpu, max_pool_backward_cuda, [&](const Device<MaxPoolBackwardArgs>& device) {
+  on_every_device_of<T>(max_pool_backward_cpu, max_pool_backward_cuda, [&](const Device<MaxPoolBackwardArgs>& device) {
     Buffer<T> grad_x(values);
     device.run({grad.data(), x.data(), dtype_of<T>(), shape.images, shape.height, shape.width, c_count, grad_x.data()});
     check_all_close(grad_x, expected_grad, 0, 0, "gradient: " + name(device.name));
@@ -54,7 +54,7 @@ void adds_the_skip(const Shape& shape, int64_t crop) {
   const Buffer<T> grad(values / 4, [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); });
   const Buffer<T> skip(shape.images * height * width * c_count,
                        [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); });
-  on_every_device(max_pool_backward_cpu, max_pool_backward_cuda, [&](const Device<MaxPoolBackwardArgs>& device) {
+  on_every_device_of<T>(max_pool_backward_cpu, max_pool_backward_cuda, [&](const Device<MaxPoolBackwardArgs>& device) {
     Buffer<T> plain(values), grad_x(values);
     MaxPoolBackwardArgs args = {grad.data(),  x.data(),    dtype_of<T>(), shape.images,
                                 shape.height, shape.width, c_count,       plain.data()};
@@ -87,9 +87,11 @@ int main() {
   for (const Shape& shape : shapes) {
     equals_plain_loop<float>(shape);
     equals_plain_loop<BFloat16>(shape);
+    equals_plain_loop<Float16>(shape);
   }
   adds_the_skip<float>({2, 3, 8, 10}, 2);
   adds_the_skip<float>({1, 17, 6, 4}, 0);
   adds_the_skip<BFloat16>({1, 16, 6, 8}, 1);
+  adds_the_skip<Float16>({1, 16, 6, 8}, 1);
   return report();
 }

@@ -62,5 +62,9 @@ int main() {
       equals_plain_loop<int64_t>(shape, many, gap, {.given = true, .value = 3});
     }
   }
+  // Rows that shared memory holds a few of, one of, and none of.
+  equals_plain_loop<int32_t>({1, 9, 3000}, 90, Gap::scan, {.given = false, .value = 0});
+  equals_plain_loop<int64_t>({2, 4, 4000}, 60, Gap::scan, {.given = true, .value = 3});
+  equals_plain_loop<int64_t>({1, 4, 4300}, 60, Gap::scan, {.given = true, .value = 3});
   return report();
 }

@@ -89,6 +89,18 @@ def test_gradients(device, generator, shape, relu, dtype):
     assert relative_l2(got[2], wanted[2]) <= WEIGHT_BOUND[dtype]
 
 
+def test_float16_on_cuda(cuda, generator):
+    """Without tensor cores; test_conv_relu_algorithms.py has those."""
+    for shape in [(1, 3, 5, 9, 11), (2, 20, 12, 6, 30)]:
+        args = [tensor.requires_grad_() for tensor in arguments(shape, generator, cuda, torch.float16)]
+        exact = double(*args)
+        y, wanted = ops.conv_relu(*args, relu=False), reference.conv_relu(*exact, relu=False)
+        got = [y, *torch.autograd.grad(y, args, torch.ones_like(y))]
+        for a, b in zip(got, [wanted, *torch.autograd.grad(wanted, exact, torch.ones_like(wanted))], strict=True):
+            assert a.dtype == torch.float16
+            assert relative_l2(a, b) <= 1e-3
+
+
 def test_many_pixels_and_channels(generator):
     """More than one chunk of rows, and more than one group of outputs."""
     for shape in [(2, 8, 8, 120, 90), (1, 144, 160, 12, 11)]:

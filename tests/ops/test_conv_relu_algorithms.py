@@ -134,13 +134,8 @@ def test_nan_stays_in_its_tiles(cpu, generator):
     assert not spoiled.any()
 
 
-@pytest.fixture
-def cuda(device):
-    if device.type != "cuda":
-        pytest.skip("tensor cores are CUDA's")
-    return device
-
-
+# Two roundings to 16 bits at most; factors rounded to TF32.
+TENSOR_CORE_BOUND = {torch.bfloat16: 4e-3, torch.float16: 5e-4, torch.float32: 1e-3}
 # (N, C, S, O, H, W): around chunks of 64 channels and tiles of 8 x 32 pixels.
 TENSOR_CORE_SHAPES = [
     (1, 8, 0, 8, 5, 7),
@@ -148,19 +143,21 @@ TENSOR_CORE_SHAPES = [
     (1, 72, 0, 136, 18, 66),
     (1, 64, 64, 64, 36, 40),
     (2, 128, 128, 256, 30, 22),
+    (1, 512, 0, 64, 10, 12),  # parts of sums
 ]
 
 
 @pytest.mark.parametrize("shape", TENSOR_CORE_SHAPES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("algorithm", ["mma", "wgmma", "auto"])
-def test_tensor_cores_against_float64(cuda, generator, algorithm, shape):
+def test_tensor_cores_against_float64(cuda, generator, algorithm, dtype, shape):
     """Forced and chosen: result, gradients and the same bits twice; a skip is a window, and not concatenated."""
-    if algorithm == "wgmma" and torch.cuda.get_device_capability() != (9, 0):
-        pytest.skip("wgmma is for compute capability 9.0")
+    if algorithm == "wgmma" and (torch.cuda.get_device_capability() != (9, 0) or dtype == torch.float32):
+        pytest.skip("wgmma is for compute capability 9.0 and 16 bits")
     n, c, s, o, h, w = shape
-    x, _, bias, grad = (t.bfloat16() for t in layer((n, c, o, h, w), generator, cuda))
-    weight = (random_tensor((o, c + s, 3, 3), generator, cuda) * (2 / (9 * (c + s))) ** 0.5).bfloat16()
-    skip = random_tensor((n, h + 4, w + 4, s), generator, cuda).bfloat16().movedim(3, 1)[..., 2:-2, 2:-2]
+    x, _, bias, grad = (t.to(dtype) for t in layer((n, c, o, h, w), generator, cuda))
+    weight = (random_tensor((o, c + s, 3, 3), generator, cuda) * (2 / (9 * (c + s))) ** 0.5).to(dtype)
+    skip = random_tensor((n, h + 4, w + 4, s), generator, cuda).to(dtype).movedim(3, 1)[..., 2:-2, 2:-2]
     args = [x, weight, bias] + ([skip] if s else [])
     leaves = [tensor.detach().requires_grad_() for tensor in args]
 
@@ -173,20 +170,42 @@ def test_tensor_cores_against_float64(cuda, generator, algorithm, shape):
     linear = reference.conv_relu(*exact[:3], skip=exact[3] if s else None, relu=False)
     gated = grad.double().cpu() * (got[0].cpu() > 0)
     for a, b in zip(got, [linear.relu(), *torch.autograd.grad(linear, exact, gated)], strict=True):
-        assert relative_l2(a, b) <= 4e-3  # two roundings to bfloat16 at most
+        assert relative_l2(a, b) <= TENSOR_CORE_BOUND[dtype]
     assert all(torch.equal(a, b) for a, b in zip(got, run(), strict=True))
 
 
 @pytest.mark.parametrize("algorithm", ["mma", "wgmma"])
-def test_tensor_cores_pool_and_crop(cuda, generator, algorithm):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channels", [64, 512])
+def test_tensor_cores_pool_and_crop(cuda, generator, algorithm, dtype, channels):
     if algorithm == "wgmma" and torch.cuda.get_device_capability() != (9, 0):
         pytest.skip("wgmma is for compute capability 9.0")
-    x, weight, bias, _ = (t.bfloat16() for t in layer((2, 64, 72, 22, 38), generator, cuda))
+    x, weight, bias, _ = (t.to(dtype) for t in layer((2, channels, 72, 22, 38), generator, cuda))
     packed = ops.pack_conv_relu(weight)
     skip, pooled = ops.conv_relu_pool(x, weight, bias, 3, algorithm=algorithm, packed=packed)
     y = ops.conv_relu(x, weight, bias, algorithm=algorithm)
     assert torch.equal(skip, y[..., 3:-3, 3:-3])
     assert torch.equal(pooled, ops.max_pool(y))
+
+
+@pytest.mark.parametrize("channels", [8, 12, 64, 72])
+def test_which_is_chosen(cuda, generator, channels):
+    """Tensor cores for multiples of 8; float32 by TF32 only where torch allows it."""
+    capability, native = torch.cuda.get_device_capability(), ops.build_info().cuda_architectures
+    x, weight, bias, _ = layer((1, channels, 8, 6, 6), generator, cuda)
+    best = "wgmma" if capability == (9, 0) and "90a" in native else "mma"
+    for dtype in (torch.bfloat16, torch.float16):
+        chosen = ops.conv_relu_algorithm(x.to(dtype), weight.to(dtype))
+        assert chosen == (best if channels % 8 == 0 else "direct")
+    assert ops.conv_relu_algorithm(x, weight) == "direct"
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert ops.conv_relu_algorithm(x, weight) == ("mma" if channels % 8 == 0 else "direct")
+        rounded = ops.conv_relu(x, weight, bias)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    if channels % 8 == 0:
+        assert torch.equal(rounded, ops.conv_relu(x, weight, bias, algorithm="mma"))
 
 
 def test_impossible_on_cuda(cuda, generator):
@@ -212,8 +231,11 @@ def test_errors(generator):
         ops.conv_relu(*half[:3], algorithm="winograd")
     for algorithm in ("mma", "wgmma"):
         for args in (half[:3], (x, weight, bias)):
-            with pytest.raises(ValueError, match=f'as "{algorithm}" is for bfloat16 on CUDA, got "{algorithm}" for'):
+            kind = "CUDA" if algorithm == "mma" else "bfloat16 and float16 on CUDA"
+            with pytest.raises(ValueError, match=f'as "{algorithm}" is for {kind}, got "{algorithm}" for'):
                 ops.conv_relu(*args, algorithm=algorithm)
+    with pytest.raises(ValueError, match="conv_relu_algorithm: x: wanted a tensor on CUDA, got one on the CPU"):
+        ops.conv_relu_algorithm(x, weight)
     for needs in ([True, False, False], [False, True, True]):
         with pytest.raises(ValueError, match=f'conv_relu_backward: algorithm: wanted "auto" or "direct", as {wanted}'):
             torch.ops.unet_fast.conv_relu_backward(half[3], None, half[0], half[1], needs, "winograd")

@@ -90,6 +90,21 @@ def test_backward_past_the_pool(device, generator, shape, crop, dtype):
     torch.testing.assert_close(got, wanted.to(dtype), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("shape", "crop"), [((2, 5, 8, 12), 2), ((1, 33, 6, 6), 1), ((1, 16, 10, 12), 0)])
+def test_crop_and_pool(device, generator, shape, crop, dtype):
+    x = random_tensor(shape, generator, device, dtype).requires_grad_()
+    ours, theirs = ops.crop_and_pool(x, crop), reference.crop_and_pool(x, crop)
+    grads = [random_tensor(tuple(part.shape), generator, device, dtype) for part in theirs]
+    for found, wanted in zip(ours, theirs, strict=True):
+        assert torch.equal(found, wanted)
+    (found,), (wanted,) = (torch.autograd.grad(parts, x, grads) for parts in (ours, theirs))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6 if dtype == torch.float32 else 2e-2)
+    assert ours[0].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()  # nothing was copied
+    with pytest.raises(ValueError, match=r"crop_and_pool: crop: wanted 0 to \d, got 6"):
+        ops.crop_and_pool(x, 6)
+
+
 def test_compiles_without_graph_break(generator):
     x = random_tensor((2, 5, 6, 8), generator, torch.device("cpu")).requires_grad_()
     compiled = torch.compile(ops.max_pool, fullgraph=True, backend="aot_eager")

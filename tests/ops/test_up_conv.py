@@ -57,6 +57,31 @@ def test_equals_float64_with_gradients(device, generator, shape, dtype):
     assert relative_l2(got[2], wanted[2]) <= WEIGHT_BOUND[dtype]
 
 
+def test_float16_and_tf32_on_cuda(cuda, generator):
+    """Tensor cores, and float16 where numbers of channels are not for them; the same bits twice."""
+    for shape, dtype, bound in [
+        ((2, 72, 40, 9, 17), torch.float16, 1e-3),
+        ((1, 12, 20, 5, 6), torch.float16, 1e-3),
+        ((2, 72, 40, 9, 17), torch.float32, 1e-3),  # rounded to TF32
+    ]:
+        args = [tensor.requires_grad_() for tensor in arguments(shape, generator, cuda, dtype)]
+        torch.set_float32_matmul_precision("high")
+        try:
+            runs = []
+            for _ in range(2):
+                y = ops.up_conv(*args)
+                runs.append([y, *torch.autograd.grad(y, args, torch.ones_like(y))])
+        finally:
+            torch.set_float32_matmul_precision("highest")
+        exact = double(*args)
+        wanted = reference.up_conv(*exact)
+        wanted = [wanted, *torch.autograd.grad(wanted, exact, torch.ones_like(wanted))]
+        for first, second, want in zip(*runs, wanted, strict=True):
+            assert first.dtype == dtype
+            assert torch.equal(first, second)
+            assert relative_l2(first, want) <= bound
+
+
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
 def test_gradient_of_one_argument(device, generator, needs):
     args = arguments((1, 5, 6, 7, 8), generator, device)

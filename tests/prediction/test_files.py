@@ -27,14 +27,29 @@ def test_a_folder(tmp_path):
         ("c.ome.tif", "c_labels.tif"),
         ("t2.png", "t2_labels.tif"),
         ("t10.tif", "t10_labels.tif"),
-        ("d.zarr", "d_labels.tif"),
+        ("d.zarr", "d_labels.ome.zarr"),
     ]
 
 
 def test_a_file_and_an_ome_zarr(tmp_path):
     made(tmp_path, "a.b.tif", "c.ome.zarr/.zattrs")
     assert found(tmp_path / "a.b.tif", OUT, "auto", True) == [("a.b.tif", "a.b_labels.tif", "a.b_probabilities.tif")]
-    assert found(tmp_path / "c.ome.zarr", OUT, "files", False) == [("c.ome.zarr", "c_labels.tif")]
+    assert found(tmp_path / "c.ome.zarr", OUT, "files", False) == [("c.ome.zarr", "c_labels.ome.zarr")]
+    assert found(tmp_path / "c.ome.zarr", OUT, "files", False, "tiff") == [("c.ome.zarr", "c_labels.tif")]
+
+
+def test_versions_of_ome_zarr(tmp_path):
+    made(tmp_path, "a.tif", "b.zarr/.zattrs", "c.zarr/zarr.json")
+    versions = {
+        form: [job.zarr for job in find_jobs(tmp_path, OUT, "auto", False, form)]
+        for form in ("auto", "tiff", "ome-zarr", "ome-zarr-0.4")
+    }
+    assert versions == {
+        "auto": [None, "0.4", "0.5"],
+        "tiff": [None] * 3,
+        "ome-zarr": ["0.5", "0.4", "0.5"],
+        "ome-zarr-0.4": ["0.4"] * 3,
+    }
 
 
 def test_a_pattern(tmp_path, monkeypatch):
@@ -56,6 +71,8 @@ def test_a_challenge(tmp_path):
     ]
     with pytest.raises(FileNotFoundError, match="wanted a sequence 01 with frames"):
         find_jobs(tmp_path / "01_GT", OUT, "ctc", False)
+    with pytest.raises(ValueError, match="format: wanted auto or tiff, as the layout ctc is one of TIFF files"):
+        find_jobs(tmp_path, OUT, "auto", False, "ome-zarr")
 
 
 def test_a_stack_of_probabilities(tmp_path):
@@ -64,7 +81,7 @@ def test_a_stack_of_probabilities(tmp_path):
 
 
 def test_results_beside_their_images_are_no_images(tmp_path):
-    made(tmp_path, "a.tif", "a_labels.tif", "a_probabilities.tif", "b_labels.tif")
+    made(tmp_path, "a.tif", "a_labels.tif", "a_labels.ome.zarr/zarr.json", "a_probabilities.tif", "b_labels.tif")
     jobs = find_jobs(tmp_path, tmp_path, "auto", True)
     assert [job.image.name for job in jobs] == ["a.tif", "b_labels.tif"]
 

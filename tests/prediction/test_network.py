@@ -21,13 +21,13 @@ def small_net():
 class Limited(torch.nn.Module):
     """A network that is out of memory beyond a size, and notes the sizes that it computed."""
 
-    def __init__(self, net, largest, error):
+    def __init__(self, net, largest, error, most=1):
         super().__init__()
-        self.net, self.largest, self.error = net, largest, error
+        self.net, self.largest, self.error, self.most = net, largest, error, most
         self.sides, self.computed = net.sides, []
 
     def forward(self, tile):
-        if max(tile.shape[-2:]) > self.largest:
+        if max(tile.shape[-2:]) > self.largest or len(tile) > self.most:
             raise self.error
         self.computed.append(tuple(tile.shape[-2:]))
         return self.net(tile)
@@ -49,13 +49,27 @@ def test_short_of_memory_it_goes_on_with_smaller_tiles(size, error, generator):
     with torch.inference_mode():
         network = TileNetwork(limited)
         found = network(tile)
-        expected = softmax(net(tile)[0])
+        expected = softmax(net(tile))
     assert torch.equal(found, expected)
     assert len(limited.computed) > 1
     limited.computed.clear()
     with torch.inference_mode():
         assert torch.equal(network(tile), expected)
     assert len(limited.computed) > 1
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "python", "torch"])
+@pytest.mark.parametrize(("largest", "most"), [(76, 2), (76, 1), (52, 1)])
+def test_short_of_memory_it_goes_on_with_fewer_tiles(largest, most, error, generator):
+    net = small_net()
+    tiles = torch.rand(5, 1, 76, 76, generator=generator)
+    limited = Limited(net, largest, error, most)
+    with torch.inference_mode():
+        network = TileNetwork(limited)
+        found = network(tiles)
+        expected = torch.cat([softmax(net(tile[None])) for tile in tiles])
+    assert torch.equal(found, expected)
+    assert (network.most, network.largest) == (most, None if largest == 76 else 56)
 
 
 def test_not_even_the_smallest_tile():
@@ -73,11 +87,11 @@ def test_the_mean_over_turns(average, count, generator):
     net, tile = small_net(), torch.rand(1, 1, 48, 60, generator=generator)
     with torch.inference_mode():
         found = TileNetwork(net, average)(tile)
-        expected = torch.zeros(2, 8, 20)
+        expected = torch.zeros(1, 2, 8, 20)
         for turns in range(0, 4, 2 if average == "mirrors" else 1):
             for mirrored in (False, True):
                 turned = torch.rot90(tile.flip(-1) if mirrored else tile, turns, (-2, -1))
-                back = torch.rot90(net(turned).softmax(1)[0], -turns, (-2, -1))
+                back = torch.rot90(net(turned).softmax(1), -turns, (-2, -1))
                 expected += (back.flip(-1) if mirrored else back) / count
                 if average == "none":
                     break
@@ -97,10 +111,10 @@ def test_the_mean_is_seamless(average, generator):
 
 
 def test_softmax(generator):
-    scores = 30 * torch.randn(3, 37, 41, generator=generator)
+    scores = 30 * torch.randn(2, 3, 37, 41, generator=generator)
     found = softmax(scores)
-    torch.testing.assert_close(found.double(), scores.double().softmax(0), rtol=1e-5, atol=1e-7)
-    assert torch.equal(softmax(scores[:, 5:, 7:]), found[:, 5:, 7:])
+    torch.testing.assert_close(found.double(), scores.double().softmax(1), rtol=1e-5, atol=1e-7)
+    assert torch.equal(softmax(scores[1:, :, 5:, 7:]), found[1:, :, 5:, 7:])
 
 
 def test_the_network_is_left_as_it_was():

@@ -153,7 +153,7 @@ def test_ome_zarr(tmp_path, zarr_format, version):
         group.attrs["ome"] = {"version": version, "multiscales": [image]}
     source = open_source(tmp_path / "a.ome.zarr")
     assert (source.planes, source.channels, source.size) == (6, 1, (70, 83))
-    assert source.plane_axes == "TZ" and source.pixel_size == PixelSize(0.25, 0.5, "µm")
+    assert source.plane_axes == "TZ" and source.pixel_size == PixelSize(0.25, 0.5, "µm", 2)
     for plane, expected in enumerate(pixels.reshape(6, 1, 70, 83)):
         for rows, columns in WINDOWS:
             np.testing.assert_array_equal(source.read(plane, rows, columns), expected[:, rows, columns])

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from unet_fast.geometry import border, legal_side, mirrored_extent
 from unet_fast.instances import label_instances
 from unet_fast.model import UNet
 from unet_fast.predict import main, predict
-from unet_fast.prediction import segmenter
+from unet_fast.prediction import results, segmenter
+from unet_fast.prediction.files import Job
+from unet_fast.prediction.network import evaluating
+from unet_fast.prediction.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,6 +147,38 @@ def test_axes_and_pixel_size_are_kept(tmp_path, run, axes, shape, written, kind)
         assert np.array_equal(file.asarray().reshape(-1, 2, 40, 30), np.rint(np.stack(expected) * 255))
 
 
+@pytest.mark.parametrize("axes", ["TZCYX", "CYX"])
+def test_channels_of_a_stack_are_one_image(tmp_path, axes):
+    """A hyperstack is segmented plane by plane, with all channels of a plane at once."""
+    folder = save(tmp_path / "run", direct_net(2))
+    image = noise((3, 2, 2, 40, 30)[-len(axes) :])
+    tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, photometric="minisblack", metadata={"axes": axes})
+    arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", folder, "--result", "classes"]
+    assert main([str(argument) for argument in arguments]) == 0
+    model = load_model(folder)
+    expected = [predict(model.net, plane, normalization=model.normalization) for plane in image.reshape(-1, 2, 40, 30)]
+    with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
+        assert file.series[0].axes == axes.replace("C", "")
+        assert np.array_equal(file.asarray().reshape(-1, 40, 30), expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gap": 3}, {"min_size": 5}, {"fill_holes": True}, {"gap": 0, "min_size": 3, "fill_holes": True}]
+)
+def test_options_for_objects(tmp_path, run, options):
+    sparse = np.random.default_rng(1).random((90, 70)) < 0.03
+    image = np.where(sparse, noise((90, 70)), 0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))[: 1 if value is True else 2]]
+    arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", run, "--tile", 60, "--tta", "mirrors", *flags]
+    assert main([str(argument) for argument in arguments]) == 0
+    model = load_model(run)
+    mask = predict(model.net, image, normalization=model.normalization, average="mirrors")
+    expected = label_instances(mask, **options)
+    assert np.array_equal(tifffile.imread(tmp_path / "a_labels.tif"), expected)
+    assert not np.array_equal(expected, label_instances(mask))
+
+
 def test_challenges(tmp_path, run):
     sequence = tmp_path / "data" / "01"
     sequence.mkdir(parents=True)
@@ -163,9 +200,7 @@ def test_challenges(tmp_path, run):
 
 
 def test_more_objects_than_16_bits_hold(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(
-        segmenter.Objects, "count", property(lambda self: 70000, lambda self, value: None), raising=False
-    )
+    monkeypatch.setattr(results.Objects, "count", property(lambda self: 70000, lambda self, value: None), raising=False)
     tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
     assert main(["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run)]) == 0
     with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
@@ -275,6 +310,36 @@ def test_another_job_begins_anew(tmp_path, run):
     assert main(arguments) == 0
     assert np.array_equal(tifffile.imread(out / "a_labels.tif"), expected)
     assert model.net.depth == 2
+
+
+class InTurn(Ranks):
+    """Two processes, here threads, of which the first has always done its part before the second begins."""
+
+    barrier = threading.Barrier(2, timeout=60)
+
+    def everywhere(self, action):
+        if self.first:
+            action()
+        self.barrier.wait()
+        if not self.first:
+            action()
+        self.barrier.wait()
+
+
+def test_no_tile_is_forgotten_where_one_process_is_late(tmp_path, run):
+    image, model = noise((100, 100)), load_model(run)
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    (tmp_path / "unfinished").mkdir()
+    job, options = Job(tmp_path / "a.tif", tmp_path / "labels.tif", None), segmenter.Options(instances=False, tile=60)
+
+    def segment(rank):
+        with evaluating(model.net, many=False):
+            segmenter.Segmenter(model, options, tmp_path / "unfinished", "digest").segment(job, InTurn(rank, 2))
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(segment, range(2)))
+    expected = predict(model.net, image, normalization=model.normalization)
+    assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3])

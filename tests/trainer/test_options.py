@@ -1,5 +1,6 @@
 """What the settings do, each from the command line: budget, presets, precision, data of many kinds, fine-tuning."""
 
+import copy
 import csv
 
 import numpy as np
@@ -16,6 +17,8 @@ from unet_fast.samples import Batch
 from unet_fast.train import main, parse
 from unet_fast.trainer import Trainer
 from unet_fast.trainer import step as step_module
+from unet_fast.trainer import trainer as trainer_module
+from unet_fast.trainer.losses import Losses
 from unet_fast.trainer.optimization import MovingAverage, learning_rate
 
 
@@ -123,26 +126,60 @@ def test_the_loss_is_computed_in_float32(train, monkeypatch):
     assert seen == [torch.float32]
 
 
-@pytest.mark.parametrize("options", [[], ["--precision", "fp16", "--backend", "torch"]])
-def test_a_non_finite_loss_names_the_batch_and_keeps_the_checkpoint(train, monkeypatch, capsys, options):
-    gradients, steps = step_module.Step.gradients, []
+@pytest.mark.parametrize("behind", [0, 1])
+@pytest.mark.parametrize("options", [[], ["--preset", "paper"], ["--precision", "fp16", "--backend", "torch"]])
+def test_a_non_finite_loss_names_the_batch_and_keeps_the_checkpoint(train, monkeypatch, capsys, options, behind):
+    take, taken = step_module.Step.take, []
 
-    def spoilt(step, batches, seeds):
-        steps.append(len(batches))
-        if len(steps) == 7:  # in the second epoch
+    def spoilt(step, batches, seeds, rate, number):
+        if number == 6:  # in the second epoch
             batches = [Batch(batches[0].image * float("inf"), *batches[0][1:])]
-        return gradients(step, batches, seeds)
+        before = copy.deepcopy(step.net.state_dict()), copy.deepcopy(step.optimizer.state_dict()["state"])
+        loss = take(step, batches, seeds, rate, number)
+        if number == 6:
+            after = step.optimizer.state_dict()["state"]
+            assert_same(before[0], step.net.state_dict())
+            for index, moments in before[1].items():
+                assert_same(moments, after[index])
+        taken.append(number)
+        return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(step_module.Step, "gradients", spoilt)
+        patch.setattr(step_module.Step, "take", spoilt)
+        if behind:  # as on CUDA, where a loss is looked at when the next step has been taken
+            patch.setattr(trainer_module, "Losses", lambda behind: Losses(1))
         run = train("--epochs", "2", *options, status=1)
+    assert taken == list(range(7 + behind))
     error = capsys.readouterr().err
-    assert "the loss is nan at epoch 1, step 2, tiles of " in error and "this step changed no weights" in error
+    assert (
+        "the loss or its gradient is nan at epoch 1, step 2, tiles of " in error
+        and "this step changed no weights" in error
+    )
     assert any(f"tiles of {i};" in error for i in range(5))
     state = load_checkpoint(run / "checkpoint_last.pt")
     assert state["state"]["epoch"] == 1 and all(value.isfinite().all() for value in state["net"].values())
     assert main(["--resume", str(run)]) == 0
     assert_same(weights(run), weights(train("--epochs", "2", *options, out="whole")))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_too(train, monkeypatch, capsys):
+    class Spoilt(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, scores):
+            return scores.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("nan")
+
+    def spoilt(scores, *arguments, **options):
+        return weighted_cross_entropy(Spoilt.apply(scores), *arguments, **options)
+
+    monkeypatch.setattr(step_module, "weighted_cross_entropy", spoilt)
+    run = train("--steps", "2", "--checkpoint_minutes", "1e-9", status=1)
+    assert "the loss or its gradient is nan at epoch 0, step 0" in capsys.readouterr().err
+    state = load_checkpoint(run / "checkpoint_last.pt")
+    assert state["state"]["step"] == 0 and all(value.isfinite().all() for value in state["net"].values())
 
 
 def test_parts_of_a_step_change_rounding_alone(train):

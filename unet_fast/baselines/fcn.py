@@ -13,7 +13,6 @@ Where in the finer layer they lie follows from the pixels that a score is centre
                               pool3's 24th is 213.5   fused      213.5 +  8 j    up-sampled by 8:  214   +    j
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unet_fast.baselines.layers import Baseline, convolution
-from unet_fast.dropout import drop
+from unet_fast.dropout import Seeds, drop
 from unet_fast.geometry import Sides
 
 # VGG-16: 3x3 convolutions of each level, and their channels in multiples of the first level's.
@@ -53,11 +52,9 @@ class _FCN(Baseline):
         self.skips = nn.ModuleDict()
         self.ups = nn.ModuleDict()
         for stride in [s for s in _SKIPPED if s >= self.stride]:
-            # Zero at first: a new FCN-8s begins as an FCN-16s, and that as an FCN-32s.
-            score = nn.Conv2d(widths[_SKIPPED[stride][0]], classes, 1)
-            for parameter in score.parameters():
-                nn.init.zeros_(parameter)
-            self.skips[str(stride)] = score
+            # Long et al. let them begin at zero, on top of a net that was trained at stride 32 before. Trained from
+            # nothing, the fine layers must not wait for the coarse ones.
+            self.skips[str(stride)] = convolution(widths[_SKIPPED[stride][0]], classes, 1)
             self.ups[str(stride)] = _up_sampling(classes, 2)
         self.last_up = _up_sampling(classes, self.stride)
 
@@ -66,7 +63,7 @@ class _FCN(Baseline):
         """What the class has to be called with to build this network again."""
         return super().settings | {"dropout": self.dropout}
 
-    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+    def scores(self, image: Tensor, dropout_seeds: Seeds) -> Tensor:
         """Compute the class scores of an image that was checked."""
         x, pooled = image, []
         for level in self.levels:

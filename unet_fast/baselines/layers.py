@@ -1,12 +1,13 @@
 """What the baselines share: convolutions drawn as the U-Net's, and the checks of arguments and images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from unet_fast.dropout import Seeds
 from unet_fast.geometry import Sides, check_side
 
 
@@ -44,24 +45,24 @@ class Baseline(nn.Module):
         return {"channels": self.channels, "classes": self.classes, "base": self.base}
 
     @contextmanager
-    def packed_weights(self) -> Iterator[None]:
-        """Do nothing: PyTorch's layers have no other form of their weights."""
+    def packed_weights(self, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+        """Do nothing: PyTorch's autocast converts the weights itself."""
         yield
 
-    def forward(self, image: Tensor, dropout_seeds: Sequence[int] | None = None) -> Tensor:
+    def forward(self, image: Tensor, dropout_seeds: Seeds = None) -> Tensor:
         """Compute the class scores of an image; see the class for shapes.
 
         Args:
             image: [N, C, H, W]; bfloat16 and float16 are computed in, though parameters are float32.
-            dropout_seeds: N numbers, 0 to 2^63 - 1; the dropout of an image then depends on its own alone. None takes
-                torch's generator.
+            dropout_seeds: N numbers, 0 to 2^63 - 1, or int64 [N] of them; the dropout of an image then depends on its
+                own alone. None takes torch's generator.
         """
         self.check(image)
         lower = image.dtype in (torch.bfloat16, torch.float16)
         with torch.autocast(image.device.type, image.dtype if lower else torch.bfloat16, enabled=lower):
             return self.scores(image, dropout_seeds)
 
-    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+    def scores(self, image: Tensor, dropout_seeds: Seeds) -> Tensor:
         """Compute the class scores of an image that was checked."""
         raise NotImplementedError
 

@@ -7,7 +7,6 @@ as the corner of a 2x2 window; the layers behind it take every second one of the
 fourth, and so on (dilation). Fragments (Giusti et al. 2013) are the same sums in another order, slower in PyTorch.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unet_fast.baselines.layers import Baseline, convolution
+from unet_fast.dropout import Seeds
 from unet_fast.geometry import Sides
 
 # Kernels of the convolutions, each followed by a 2x2 max-pooling; all sides come out even before they are pooled.
@@ -65,7 +65,7 @@ class SlidingWindow(Baseline):
         """What the class has to be called with to build this network again."""
         return super().settings | {"window": self.window}
 
-    def scores(self, image: Tensor, dropout_seeds: Sequence[int] | None) -> Tensor:
+    def scores(self, image: Tensor, dropout_seeds: Seeds) -> Tensor:
         """Compute the scores of all pixels of an image that was checked, at once; there is no dropout."""
         x, step = image.contiguous(memory_format=torch.channels_last), 1
         for conv in self.convolutions:

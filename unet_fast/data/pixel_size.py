@@ -21,11 +21,13 @@ class PixelSize:
         y: height, in `unit`.
         x: width, in `unit`.
         unit: "µm", or as the file names it, such as "nm", "cm" or "inch".
+        z: distance of the planes of a stack, in `unit`; None where it is not known.
     """
 
     y: float
     x: float
     unit: str
+    z: float | None = None
 
 
 def read_pixel_size(path: str | os.PathLike[str]) -> PixelSize | None:
@@ -49,14 +51,17 @@ def read_pixel_size(path: str | os.PathLike[str]) -> PixelSize | None:
             unit = _UNITS.get(tags["ResolutionUnit"].value)
     if not unit or unit == "pixel":
         return None
-    return PixelSize(y[1] / y[0], x[1] / x[0], "µm" if unit in _MICROMETRE else str(unit))
+    z = metadata.get("spacing")
+    unit = "µm" if unit in _MICROMETRE else str(unit)
+    return PixelSize(y[1] / y[0], x[1] / x[0], unit, float(z) if z else None)
 
 
 def _from_ome(description: str) -> PixelSize | None:
     for element in ElementTree.fromstring(description).iter():
         if element.tag.endswith("}Pixels"):
-            y, x = (element.get(f"PhysicalSize{axis}") for axis in "YX")
+            z, y, x = (element.get(f"PhysicalSize{axis}") for axis in "ZYX")
             if y is None or x is None:
                 return None
-            return PixelSize(float(y), float(x), element.get("PhysicalSizeXUnit", "µm"))
+            of_planes, unit = (element.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZX")
+            return PixelSize(float(y), float(x), unit, float(z) if z and of_planes == unit else None)
     return None

@@ -99,12 +99,15 @@ def write_bands(
         if pixel_size is not None:
             options["resolution"] = (1 / pixel_size.x, 1 / pixel_size.y)
             metadata["unit"] = "micron" if pixel_size.unit == "µm" else pixel_size.unit
+            if pixel_size.z is not None:
+                metadata["spacing"] = pixel_size.z
     else:
         options |= {"ome": True, "bigtiff": True}
         if pixel_size is not None:
             unit = "in" if pixel_size.unit == "inch" else pixel_size.unit
-            metadata |= {"PhysicalSizeX": pixel_size.x, "PhysicalSizeXUnit": unit}
-            metadata |= {"PhysicalSizeY": pixel_size.y, "PhysicalSizeYUnit": unit}
+            for axis, side in (("X", pixel_size.x), ("Y", pixel_size.y), ("Z", pixel_size.z)):
+                if side is not None:
+                    metadata |= {f"PhysicalSize{axis}": side, f"PhysicalSize{axis}Unit": unit}
     rows = min(max(1, _STRIP_BYTES // (shape[-1] * kind.itemsize)), shape[-2])
     strips = (_compressed(strip.astype(kind, copy=False)) for strip in _strips(bands, shape[-2], rows))
     with atomic_write(path) as temporary:

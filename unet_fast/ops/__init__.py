@@ -1,10 +1,10 @@
 """The operators: `torch.ops.unet_fast.*` behind documented functions, on CPU and CUDA."""
 
 from unet_fast.ops._native import BuildInfo, build_info, empty_cache
-from unet_fast.ops.conv_relu import conv_relu, conv_relu_pool, pack_conv_relu
+from unet_fast.ops.conv_relu import conv_relu, conv_relu_algorithm, conv_relu_pool, pack_conv_relu
 from unet_fast.ops.elastic_warp import Warp, elastic_warp
 from unet_fast.ops.head import head
-from unet_fast.ops.max_pool import max_pool
+from unet_fast.ops.max_pool import crop_and_pool, max_pool
 from unet_fast.ops.mirror_tiles import mirror_tiles
 from unet_fast.ops.nearest_two_distances import nearest_two_distances
 from unet_fast.ops.stitch_tiles import stitch_tiles
@@ -20,7 +20,9 @@ __all__ = [
     "WarpingErrors",
     "build_info",
     "conv_relu",
+    "conv_relu_algorithm",
     "conv_relu_pool",
+    "crop_and_pool",
     "elastic_warp",
     "empty_cache",
     "head",

@@ -110,6 +110,15 @@ def stream(tensor: torch.Tensor) -> int:
     return torch.cuda.current_stream(tensor.device).cuda_stream
 
 
+def allows_tf32(tensor: torch.Tensor) -> bool:
+    """Return whether this is float32 on CUDA, whose products may be rounded to TF32: by torch's own switch for them.
+
+    The switch is off by default; `torch.set_float32_matmul_precision("high")` turns it on.
+    """
+    is_float32 = tensor.is_cuda and tensor.dtype == torch.float32
+    return is_float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
 class BuildInfo(NamedTuple):
     """What the compiled module is, and what of it is in use.
 

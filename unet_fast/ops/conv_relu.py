@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, empty, register, scratch, stream
+from unet_fast.ops._native import _C, allows_tf32, empty, register, scratch, stream
 
 
 def conv_relu(
@@ -23,13 +23,14 @@ def conv_relu(
 ) -> Tensor:
     """Convolve with a 3x3 kernel without padding, add the bias and take the positive part.
 
-    Differentiable once with respect to x, weight, bias and skip. Sums are float32 for both dtypes, and in an order that
+    Differentiable once with respect to x, weight, bias and skip. Sums are float32 for all dtypes, and in an order that
     does not depend on the number of threads. On the CPU, float32 layers from 16 channels on run by Winograd's
     algorithm, whose relative L2 error against exact sums is at most 3e-6 for the result and the gradient of x and
     1.2e-5 for that of the weight; bfloat16 is computed in float32 inside.
 
     Args:
-        x: [N, C, H, W] with H, W >= 3, float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W] with H, W >= 3, float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest
+            (no copy).
         weight: [O, C, 3, 3], dtype of x, any strides; [O, C + S, 3, 3] with a skip.
         bias: [O], dtype of x.
         skip: [N, S, H, W], dtype of x, or None (default): read as torch.cat([x, skip], dim=1) would be. Where
@@ -39,9 +40,11 @@ def conv_relu(
         algorithm: "auto" (default) chooses by shape; "direct" takes the sums as they are written; "winograd" saves
             three quarters of the multiplications and is for float32 on the CPU, where it is chosen from 16 channels on.
             It computes tiles of 4 x 4 pixels: an input that is not finite spoils the whole tiles that read it. "mma"
-            and "wgmma" are for bfloat16 on CUDA with C, S and O multiples of 8, where they are chosen: tensor cores
-            from compute capability 8.0 on, and those of 9.0 by its own instructions. Holds for the gradients, too; the
-            weight's by "mma" is "direct".
+            and "wgmma" are for CUDA with C, S and O multiples of 8: tensor cores from compute capability 8.0 on, and
+            those of 9.0 by its own instructions, which are for bfloat16 and float16. There they are chosen, "wgmma"
+            first, and `conv_relu_algorithm` says which. "mma" rounds float32 to TF32 (10 bits of mantissa), and is
+            chosen for it where torch lets products do so (`torch.set_float32_matmul_precision("high")`). Holds for the
+            gradients, too; of float32 the weight's by "mma" is "direct".
         packed: what `pack_conv_relu(weight)` returned, or None (default).
         masks_gradient: whether x is the result of a ReLU, and its gradient wanted as that of the ReLU's input, 0 where
             x <= 0; default False. The gradient is masked while it is stored.
@@ -107,23 +110,46 @@ def conv_relu_pool(
     return torch.ops.unet_fast.conv_relu_pool(*arguments)  # type: ignore[no-any-return]
 
 
+def conv_relu_algorithm(x: Tensor, weight: Tensor, *, skip: Tensor | None = None) -> str:
+    """Return what "auto" means for `conv_relu` on CUDA: "wgmma", "mma" or "direct".
+
+    Tensor cores take every number of channels that is a multiple of 8, and fill up to the 64 that they multiply at once
+    with zeros; for other numbers it is "direct".
+
+    Args:
+        x: as for `conv_relu`, on CUDA.
+        weight: as for `conv_relu`.
+        skip: as for `conv_relu`; "direct" is given both sources concatenated.
+
+    Raises:
+        ValueError: an argument has the wrong shape or device.
+        TypeError: an argument has the wrong dtype.
+    """
+    x, skip = _channels_last(x), _dense_pixels(skip)
+    if _resolved("auto", x, skip, weight) == "mma":
+        return "mma"
+    name: str = _C.conv_relu_cuda_algorithm(x, skip, weight)
+    return "direct" if name == "auto" else name  # there is none that takes both sources
+
+
 def pack_conv_relu(weight: Tensor) -> Tensor | None:
     """Transform a weight once for many calls of `conv_relu` or `conv_relu_pool` without gradients.
 
     Args:
-        weight: [O, C, 3, 3], float32 on the CPU, float32 or bfloat16 on CUDA.
+        weight: [O, C, 3, 3], float32 on the CPU, any dtype of `conv_relu` on CUDA.
 
     Returns:
         On the CPU the transformed weight, four times the memory of the weight (six where AMX multiplies it) and valid
-        for the instruction set in use; on CUDA a bfloat16 weight in the memory order of tensor cores (channels_last).
-        None where "auto" takes the weight as it is.
+        for the instruction set in use; on CUDA, where tensor cores may take it, a weight in their memory order
+        (channels_last). None where "auto" takes the weight as it is.
 
     Raises:
         ValueError: the weight has the wrong shape or device.
         TypeError: the weight has the wrong dtype.
     """
     if weight.is_cuda:
-        return _channels_last(weight) if weight.dtype == torch.bfloat16 else None
+        takes_tensor_cores = weight.dtype != torch.float32 or allows_tf32(weight)
+        return _channels_last(weight) if takes_tensor_cores else None
     floats = _C.conv_relu_packed(weight)
     if not floats:
         return None
@@ -201,6 +227,12 @@ def _dense_pixels(skip: Tensor | None) -> Tensor | None:
     return _channels_last(skip)
 
 
+def _resolved(algorithm: str, x: Tensor, skip: Tensor | None, weight: Tensor) -> str:
+    """Return the algorithm, where "auto" of float32 on CUDA is "mma" if torch allows TF32 and the shapes do."""
+    is_tf32 = algorithm == "auto" and allows_tf32(x) and _C.conv_relu_fuses(x, skip, weight, "mma")
+    return "mma" if is_tf32 else algorithm
+
+
 def _cuda_weight(x: Tensor, skip: Tensor | None, weight: Tensor, algorithm: str, transposed: bool = False) -> Tensor:
     """Lay a weight out as the kernels of CUDA read it; those of the CPU pack it themselves.
 
@@ -234,6 +266,7 @@ def _conv_relu(
 ) -> Tensor:
     y = _empty(x, weight)
     x, skip = _channels_last(x), _dense_pixels(skip)
+    algorithm = _resolved(algorithm, x, skip, weight)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         x, skip = _channels_last(torch.cat([x, skip], dim=1)), None
     if x.is_cuda:
@@ -289,6 +322,8 @@ def _conv_relu_pool(
     first = None if first_weight is None or first_bias is None else (first_weight, first_bias.contiguous())
     if first and not _C.conv_relu_makes_first(x, first[0], weight, algorithm):
         x, first = _conv_relu(x, *first, True, algorithm), None
+    if not first:
+        algorithm = _resolved(algorithm, x, None, weight)
     if not first and not _C.conv_relu_fuses(x, None, weight, algorithm):
         _pooled_size(x, weight, crop, False)
         y = _conv_relu(x, weight, bias, True, algorithm, packed=packed)
@@ -329,11 +364,6 @@ def _empty_backward(
     )
 
 
-def _mask(grad_x: Tensor, x: Tensor) -> None:
-    """Set a gradient to 0 where x, the result of a ReLU, is 0."""
-    torch.ops.aten.threshold_backward.grad_input(grad_x, x, 0, grad_input=grad_x)
-
-
 def _conv_relu_backward(
     grad: Tensor,
     y: Tensor | None,
@@ -345,6 +375,7 @@ def _conv_relu_backward(
     masks_gradient: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, skip = _channels_last(x), _dense_pixels(skip)
+    algorithm = _resolved(algorithm, x, skip, weight)
     if skip is not None and not _C.conv_relu_fuses(x, skip, weight, algorithm):
         both = torch.cat([x, skip], dim=1)
         grad_both, grad_weight, grad_bias, nothing = _conv_relu_backward(grad, y, both, weight, needs, algorithm)
@@ -352,7 +383,7 @@ def _conv_relu_backward(
             return grad_both, grad_weight, grad_bias, nothing
         grad_x, grad_skip = (_channels_last(part) for part in grad_both.split([x.shape[1], skip.shape[1]], dim=1))
         if masks_gradient:
-            _mask(grad_x, x)
+            grad_x = torch.ops.aten.threshold_backward(grad_x, x, 0)
         return grad_x, grad_weight, grad_bias, grad_skip
     results = _empty_backward(grad, y, x, weight, needs, algorithm, skip)
     grad_x, grad_weight, grad_bias, grad_skip = results
@@ -363,10 +394,8 @@ def _conv_relu_backward(
     if needs[0]:
         rest = None if skip is None else grad_skip
         turned = _cuda_weight(x, skip, weight, algorithm, transposed=True) if x.is_cuda else weight
-        mask = x if masks_gradient and x.is_cpu else None
+        mask = x if masks_gradient else None
         _C.conv_relu_data_grad(grad, y, turned, algorithm, mask, grad_x, rest, scratch(x), stream(x))
-        if masks_gradient and x.is_cuda:
-            _mask(grad_x, x)
     if needs[1] or needs[2]:
         _C.conv_relu_weight_grad(grad, y, x, skip, algorithm, grad_weight, grad_bias, scratch(x), stream(x))
     return results

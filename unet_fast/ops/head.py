@@ -12,11 +12,11 @@ from unet_fast.ops._native import _C, empty, register, scratch, stream
 def head(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Map the channels of every pixel to one score per class.
 
-    Differentiable once with respect to x, weight and bias. Sums are float32 for both dtypes, and in an order that does
+    Differentiable once with respect to x, weight and bias. Sums are float32 for all dtypes, and in an order that does
     not depend on the number of threads.
 
     Args:
-        x: [N, C, H, W], float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W], float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest (no copy).
         weight: [K, C, 1, 1], dtype of x.
         bias: [K], dtype of x.
 
@@ -76,12 +76,10 @@ def _empty_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) 
 
 def _head_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
     grad_x, grad_weight, grad_bias = _empty_backward(grad, x, weight, needs)
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    if needs[0]:
-        _C.head_data_grad(grad, weight.contiguous(), grad_x, scratch(x), stream(x))
-    if needs[1] or needs[2]:
-        x = x.contiguous(memory_format=torch.channels_last)
-        _C.head_weight_grad(grad, x, grad_weight, grad_bias, scratch(x), stream(x))
+    grad, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (grad, x))
+    wanted_x = grad_x if needs[0] else None
+    wanted_weight = (grad_weight, grad_bias) if needs[1] or needs[2] else None
+    _C.head_backward(grad, x, weight.contiguous(), wanted_x, wanted_weight, scratch(x), stream(x))
     return grad_x, grad_weight, grad_bias
 
 

@@ -16,7 +16,8 @@ def max_pool(x: Tensor) -> Tensor:
     is found again by comparison.
 
     Args:
-        x: [N, C, H, W] with even H and W, float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W] with even H and W, float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest
+            (no copy).
 
     Returns:
         [N, C, H / 2, W / 2], dtype of x, in channels_last memory.
@@ -28,6 +29,46 @@ def max_pool(x: Tensor) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         return _MaxPool.apply(x)  # type: ignore[no-any-return,no-untyped-call]
     return torch.ops.unet_fast.max_pool(x)  # type: ignore[no-any-return]
+
+
+def crop_and_pool(x: Tensor, crop: int) -> tuple[Tensor, Tensor]:
+    """Take both ways on from a level: across, cropped, and down, the maximum of every 2x2 pixels.
+
+    Differentiable like `max_pool`; both gradients come together in one pass.
+
+    Args:
+        x: as for `max_pool`.
+        crop: pixels along each edge that the way across leaves out, at least 0.
+
+    Returns:
+        [N, C, H - 2 crop, W - 2 crop], a window of x, and [N, C, H / 2, W / 2], channels_last.
+
+    Raises:
+        ValueError: as for `max_pool`, or the crop leaves nothing.
+        TypeError: x has the wrong dtype.
+    """
+    if x.dim() == 4 and not 0 <= 2 * crop < min(x.shape[-2:]):
+        raise ValueError(f"crop_and_pool: crop: wanted 0 to {(min(x.shape[-2:]) - 1) // 2}, got {crop}")
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _CropAndPool.apply(x, crop)  # type: ignore[no-any-return,no-untyped-call]
+    return _cropped(x, crop), torch.ops.unet_fast.max_pool(x)
+
+
+def _cropped(x: Tensor, crop: int) -> Tensor:
+    return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop]
+
+
+class _CropAndPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, crop: int) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x)
+        return _cropped(x, crop), torch.ops.unet_fast.max_pool(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_skip: Tensor, grad_pooled: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return torch.ops.unet_fast.max_pool_backward(grad_pooled, x, grad_skip), None
 
 
 class _MaxPool(torch.autograd.Function):

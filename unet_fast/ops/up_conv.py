@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unet_fast.ops._native import _C, empty, register, scratch, stream
+from unet_fast.ops._native import _C, allows_tf32, empty, register, scratch, stream
 
 
 def up_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Double the image's size: every pixel becomes 2x2 pixels, each with a weight matrix of its own.
 
-    Differentiable once with respect to x, weight and bias. Sums are float32 for both dtypes, and in an order that does
-    not depend on the number of threads.
+    Differentiable once with respect to x, weight and bias. Sums are float32 for all dtypes, and in an order that does
+    not depend on the number of threads. On CUDA from compute capability 8.0 on, with C and O multiples of 8, bfloat16
+    and float16 run on tensor cores; so do the result and the gradient of x of float32 where torch lets products round
+    it to TF32 (`torch.set_float32_matmul_precision("high")`).
 
     Args:
-        x: [N, C, H, W], float32 or bfloat16, any strides; channels_last is fastest (no copy).
+        x: [N, C, H, W], float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest (no copy).
         weight: [C, O, 2, 2] as in torch.nn.ConvTranspose2d, dtype of x.
         bias: [O], dtype of x.
 
@@ -58,7 +60,7 @@ def _empty(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _up_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     y = _empty(x, weight, bias)
     x = x.contiguous(memory_format=torch.channels_last)
-    _C.up_conv(x, weight.contiguous(), bias.contiguous(), y, scratch(x), stream(x))
+    _C.up_conv(x, weight.contiguous(), bias.contiguous(), allows_tf32(x), y, scratch(x), stream(x))
     return y
 
 
@@ -78,7 +80,7 @@ def _up_conv_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]
     grad_x, grad_weight, grad_bias = _empty_backward(grad, x, weight, needs)
     grad = grad.contiguous(memory_format=torch.channels_last)
     if needs[0]:
-        _C.up_conv_data_grad(grad, weight.contiguous(), grad_x, scratch(x), stream(x))
+        _C.up_conv_data_grad(grad, weight.contiguous(), allows_tf32(x), grad_x, scratch(x), stream(x))
     if needs[1] or needs[2]:
         x = x.contiguous(memory_format=torch.channels_last)
         _C.up_conv_weight_grad(grad, x, grad_weight, grad_bias, scratch(x), stream(x))

@@ -1,6 +1,7 @@
 """Arrays on disk of which only what is asked for is in memory."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +9,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Index = tuple[int | slice, ...]
+
+
+def sync_file(path: Path) -> None:
+    """Return when all that was written to a file is on the disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Readable(Protocol):
@@ -68,6 +78,10 @@ class FileArray:
 
     def __setitem__(self, index: Any, values: Any) -> None:
         self._mapped("r+")[index] = values
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+        sync_file(self.path)
 
     def _mapped(self, mode: Any) -> NDArray[Any]:
         return np.memmap(self.path, self.dtype, mode, self.offset, self.shape)

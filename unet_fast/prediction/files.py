@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from unet_fast.data import image_files
-from unet_fast.prediction.zarr_images import is_zarr
+from unet_fast.prediction.zarr_images import Version, is_zarr, version_of
 
 OutputLayout = Literal["auto", "files", "ctc", "isbi"]
+OutputFormat = Literal["auto", "tiff", "ome-zarr", "ome-zarr-0.4"]
 
 _SEQUENCE = re.compile(r"\d\d")
 _FRAME = re.compile(r"t(\d{3,4})\.tiff?")
@@ -25,12 +26,19 @@ class Job:
         labels: file of the labels; None: none are written.
         probabilities: file of the probabilities; None: none are written.
         foreground_alone: whether the probabilities are those of foreground alone, a page for each plane.
+        zarr: version of OME-Zarr in which they are written; None: they are TIFF files.
     """
 
     image: Path
     labels: Path | None
     probabilities: Path | None
     foreground_alone: bool = False
+    zarr: Version | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the image without what tells its format."""
+        return _stem(self.image)
 
     @property
     def results(self) -> list[Path]:
@@ -38,7 +46,9 @@ class Job:
         return [path for path in (self.labels, self.probabilities) if path is not None]
 
 
-def find_jobs(source: Path, output: Path, layout: OutputLayout, probabilities: bool) -> list[Job]:
+def find_jobs(
+    source: Path, output: Path, layout: OutputLayout, probabilities: bool, form: OutputFormat = "auto"
+) -> list[Job]:
     """Find the images and name their results.
 
     Args:
@@ -49,14 +59,19 @@ def find_jobs(source: Path, output: Path, layout: OutputLayout, probabilities: b
             "isbi" writes a stack of the foreground's probability, NAME_probabilities.tif; "auto" is "ctc" for a
             sequence, else "files".
         probabilities: whether those are wanted, too.
+        form: "tiff", "ome-zarr" (NAME_labels.ome.zarr; of the version of an OME-Zarr image, else 0.5) or
+            "ome-zarr-0.4"; "auto" is "ome-zarr" for OME-Zarr images, else "tiff".
 
     Raises:
         FileNotFoundError: there is no image.
-        ValueError: two images would have the same result.
+        ValueError: two images would have the same result, or a challenge's layout is wanted as OME-Zarr.
     """
     frames = _sequence_frames(source) if layout in {"auto", "ctc"} else []
     if layout == "ctc" and not frames:
         raise FileNotFoundError(f"input: wanted a sequence 01 with frames t000.tif, or a folder of such, got {source}")
+    if form.startswith("ome-zarr") and (frames or layout == "isbi"):
+        challenge = "ctc" if frames else layout
+        raise ValueError(f"format: wanted auto or tiff, as the layout {challenge} is one of TIFF files, got {form}")
     if frames:
         jobs = [_challenge_job(frame, output, probabilities) for frame in frames]
     elif layout == "isbi":
@@ -65,9 +80,9 @@ def find_jobs(source: Path, output: Path, layout: OutputLayout, probabilities: b
             for image in _images(source)
         ]
     else:
-        jobs = [_named_job(image, output, probabilities) for image in _images(source)]
-    own = {result.resolve() for job in jobs for result in job.results}
-    jobs = [job for job in jobs if job.image.resolve() not in own]  # results of an earlier run beside their images
+        jobs = [_named_job(image, output, probabilities, _version(image, form)) for image in _images(source)]
+    own = {_without_format(result) for job in jobs for result in job.results}
+    jobs = [job for job in jobs if _without_format(job.image) not in own]  # results of an earlier run beside images
     _check_apart(jobs)
     return jobs
 
@@ -107,10 +122,21 @@ def _challenge_job(frame: Path, output: Path, probabilities: bool) -> Job:
     return Job(frame, folder / f"mask{number}.tif", probable if probabilities else None)
 
 
-def _named_job(image: Path, output: Path, probabilities: bool) -> Job:
-    stem = output / _stem(image)
-    probable = stem.with_name(f"{stem.name}_probabilities.tif")
-    return Job(image, stem.with_name(f"{stem.name}_labels.tif"), probable if probabilities else None)
+def _named_job(image: Path, output: Path, probabilities: bool, zarr: Version | None) -> Job:
+    name, suffix = _stem(image), ".tif" if zarr is None else ".ome.zarr"
+    probable = output / f"{name}_probabilities{suffix}" if probabilities else None
+    return Job(image, output / f"{name}_labels{suffix}", probable, zarr=zarr)
+
+
+def _version(image: Path, form: OutputFormat) -> Version | None:
+    """Return the version of OME-Zarr in which results are written, if they are."""
+    if form == "tiff" or (form == "auto" and not is_zarr(image)):
+        return None
+    return "0.4" if form == "ome-zarr-0.4" or (is_zarr(image) and version_of(image) == "0.4") else "0.5"
+
+
+def _without_format(path: Path) -> Path:
+    return path.resolve().with_name(_stem(path))
 
 
 def _stem(image: Path) -> str:

@@ -56,10 +56,24 @@ def _left_in_group(group: Path) -> int | None:
     return int(limit) - int(used) if limit.isdigit() else None
 
 
-def tile_bytes(net: Network, tile: tuple[int, int]) -> int:
-    """Return how many bytes the network needs at most for a tile (height, width), beside its parameters."""
-    maps = net.maps_per_channel * net.base + _MAPS + net.channels + 3 * net.classes
-    return int(maps * 4 * tile[0] * tile[1]) + _packed_bytes(net)
+def is_memory_short(error: BaseException) -> bool:
+    """Whether an error says that memory is short; torch has a type for that on CUDA alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def tile_bytes(net: Network, tile: tuple[int, int], dtype: torch.dtype = torch.float32, count: int = 1) -> int:
+    """Return how many bytes the network needs at most beside its parameters.
+
+    Args:
+        net: the network.
+        tile: (height, width) of its input.
+        dtype: that it computes with.
+        count: of the tiles that it computes at once.
+    """
+    maps = net.maps_per_channel * net.base * dtype.itemsize + 4 * (_MAPS + net.channels + 3 * net.classes)
+    return int(maps * tile[0] * tile[1]) * count + _packed_bytes(net)
 
 
 def _packed_bytes(net: Network) -> int:
@@ -69,7 +83,13 @@ def _packed_bytes(net: Network) -> int:
     return copies * 4 * sum(weight.numel() for weight in weights)
 
 
-def choose_tile(net: Network, size: tuple[int, int], memory: int | None, device: torch.device) -> tuple[int, int]:
+def choose_tile(
+    net: Network,
+    size: tuple[int, int],
+    memory: int | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[int, int]:
     """Return the largest input sides (height, width) of a tile of an image.
 
     Args:
@@ -77,21 +97,56 @@ def choose_tile(net: Network, size: tuple[int, int], memory: int | None, device:
         size: (H, W) of the image in pixels.
         memory: bytes that a tile may need; None: half of what is free.
         device: where the network runs.
+        dtype: that it computes with.
 
     Raises:
         ValueError: not even the smallest tile fits.
     """
-    budget = int(_SHARE * free_memory(device)) if memory is None else memory
+    budget, dtype = _budget(memory, device), _computed(dtype, device)
     whole = [legal_side(side, net.sides) for side in size]
     grid = net.sides.grid
     largest, smallest = nearest_legal_sides(LARGEST_TILE, net.sides)[0], legal_side(grid, net.sides)
     for side in range(largest, smallest - 1, -grid):
         tile = min(side, whole[0]), min(side, whole[1])
-        if tile_bytes(net, tile) <= budget:
+        if tile_bytes(net, tile, dtype) <= budget:
             return tile
     least = min(smallest, whole[0]), min(smallest, whole[1])
-    wanted = tile_bytes(net, least) / (1 << 20)
+    wanted = tile_bytes(net, least, dtype) / (1 << 20)
     raise ValueError(
         f"memory: wanted at least {wanted:.0f} MB for a tile of {least[0]}x{least[1]} pixels (its output is "
         f"{net.sides.border} smaller), got {budget / (1 << 20):.0f} MB"
     )
+
+
+def choose_batch(
+    net: Network,
+    tile: tuple[int, int],
+    memory: int | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> int:
+    """Return how many tiles are computed at once: on CUDA those that fit and keep it busy, on the CPU one.
+
+    Args:
+        net: the network.
+        tile: input sides (height, width).
+        memory: bytes that they may need; None: half of what is free.
+        device: where the network runs.
+        dtype: that it computes with.
+    """
+    if device.type != "cuda":
+        return 1
+    budget = _budget(memory, device)
+    count = max(1, LARGEST_TILE**2 // (tile[0] * tile[1]))
+    while count > 1 and tile_bytes(net, tile, dtype, count) > budget:
+        count -= 1
+    return count
+
+
+def _budget(memory: int | None, device: torch.device) -> int:
+    return int(_SHARE * free_memory(device)) if memory is None else memory
+
+
+def _computed(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype that maps have: half the precision is no half of the memory on the CPU."""
+    return dtype if device.type == "cuda" else torch.float32

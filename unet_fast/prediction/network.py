@@ -1,7 +1,7 @@
-"""The network as prediction uses it: from a mirrored tile to probabilities."""
+"""The network as prediction uses it: from mirrored tiles to probabilities."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import numpy as np
@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from unet_fast.geometry import TilePlan, legal_side
+from unet_fast.graphs import Graphed, recorder_for
 from unet_fast.networks import Network
 from unet_fast.ops import stitch_tiles
+from unet_fast.precision import DTYPES, Precision, tf32
+from unet_fast.prediction.memory import is_memory_short
 
 Averaged = Literal["none", "mirrors", "all"]
 _Turn = tuple[bool, bool, bool]  # transposed, then mirrored in y, then in x
@@ -25,45 +28,56 @@ _TURNS: dict[str, list[_Turn]] = {
 
 
 class TileNetwork:
-    """Computes the probabilities of a tile; short of memory, it goes on with smaller tiles.
+    """Computes the probabilities of tiles, on CUDA by a graph; short of memory, it goes on with fewer and smaller ones.
 
     Args:
-        net: in evaluation mode.
+        net: in evaluation mode, on its device.
         average: "none", the mean over the four "mirrors", or over "all" eight mirrors and rotations.
+        precision: in which the network computes.
 
     Attributes:
         largest: input side that fits into memory, as far as is known; None: no tile was too large yet.
+        most: tiles that fit into memory at once, as far as is known; None: there were never too many.
     """
 
-    def __init__(self, net: Network, average: Averaged = "none") -> None:
-        self.net, self._turns = net, _TURNS[average]
+    def __init__(self, net: Network, average: Averaged = "none", precision: Precision = "float32") -> None:
+        self.net, self._turns, self._dtype = net, _TURNS[average], DTYPES[precision]
+        self._graphed = Graphed(self._whole, recorder_for(next(net.parameters()).device))
         self.largest: int | None = None
+        self.most: int | None = None
 
-    def __call__(self, tile: Tensor) -> Tensor:
-        """Compute [K, h - border, w - border] float32 of a tile [1, C, h, w] of legal size."""
+    def __call__(self, tiles: Tensor) -> Tensor:
+        """Compute [N, K, h - border, w - border] float32 of tiles float32 [N, C, h, w] of legal size."""
         total: Tensor | None = None
         for turn in self._turns:
-            found = _turned_back(self._probabilities(_turned(tile, turn)), turn)
+            found = _turned_back(self._probabilities(_turned(tiles, turn)), turn)
             total = found if total is None else total.add_(found)
         assert total is not None
         return total if len(self._turns) == 1 else total / len(self._turns)
 
-    def _probabilities(self, tile: Tensor) -> Tensor:
+    def _probabilities(self, tiles: Tensor) -> Tensor:
         while True:
+            count, side = len(tiles), max(tiles.shape[-2:])
             try:
-                if self.largest is None or max(tile.shape[-2:]) <= self.largest:
-                    return self._whole(tile)
-                return self._in_parts(tile, self.largest)
+                if self.most is not None and count > self.most:
+                    return torch.cat([self._probabilities(part) for part in tiles.split(self.most)])
+                if self.largest is None or side <= self.largest:
+                    return self._graphed(tiles)
+                return torch.stack([self._in_parts(tile, self.largest) for tile in tiles])
             except (MemoryError, RuntimeError) as error:
-                if not _is_memory_short(error):
+                if not is_memory_short(error):
                     raise
             # Outside `except`, where the error would hold on to the tensors.
-            self.largest = self._smaller(min(max(tile.shape[-2:]), self.largest or max(tile.shape[-2:])))
-            if tile.is_cuda:
+            self._graphed.forget()
+            if count > 1:
+                self.most = count // 2
+            else:
+                self.largest = self._smaller(min(side, self.largest or side))
+            if tiles.is_cuda:
                 torch.cuda.empty_cache()
 
-    def _whole(self, tile: Tensor) -> Tensor:
-        return softmax(self.net(tile)[0].float())
+    def _whole(self, tiles: Tensor) -> Tensor:
+        return softmax(self.net(tiles.to(self._dtype)).float())
 
     def _smaller(self, side: int) -> int:
         """Return a legal side with about half of the output."""
@@ -74,27 +88,27 @@ class TileNetwork:
         return legal_side(output, self.net.sides)
 
     def _in_parts(self, tile: Tensor, side: int) -> Tensor:
-        """Compute a tile as smaller tiles, whose origins lie on the same grid: the result is the same."""
+        """Compute a tile [C, h, w] as smaller tiles, whose origins lie on the same grid: the result is the same."""
         size = (tile.shape[-2] - self.net.sides.border, tile.shape[-1] - self.net.sides.border)
         plan = TilePlan(size, side, self.net.sides)
         height, width = plan.input_side
         last_y, last_x = tile.shape[-2] - height, tile.shape[-1] - width  # on the grid, for all sizes are legal
         origins = [(min(y, last_y), min(x, last_x)) for y, x in plan.output_origins.tolist()]
-        parts = [self._whole(tile[..., y : y + height, x : x + width]) for y, x in origins]
-        return stitch_tiles(torch.stack(parts), torch.tensor(origins, device=tile.device), size)
+        parts = [self._graphed(tile[None, :, y : y + height, x : x + width]) for y, x in origins]
+        return stitch_tiles(torch.cat(parts), torch.tensor(origins, device=tile.device), size)
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Turn scores [K, h, w] into probabilities whose bits depend on nothing but the scores of their pixel.
+    """Turn scores [N, K, h, w] into probabilities whose bits depend on nothing but the scores of their pixel.
 
     PyTorch's on the CPU rounds otherwise where a row does not fill its last SIMD register; NumPy's exp does not.
     """
     if scores.is_cuda:
-        return scores.softmax(0)
+        return scores.softmax(1)
     values = np.array(scores.numpy(), order="C")
-    values -= values.max(axis=0)
+    values -= values.max(axis=1, keepdims=True)
     np.exp(values, out=values)
-    values /= values.sum(axis=0)
+    values /= values.sum(axis=1, keepdims=True)
     return torch.from_numpy(values)
 
 
@@ -114,24 +128,15 @@ def _mirrored(image: Tensor, mirrored: list[bool]) -> Tensor:
     return image.flip(axes) if axes else image
 
 
-def _is_memory_short(error: Exception) -> bool:
-    """Whether an error says that memory is short; torch has a type for that on CUDA alone."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
-
-
 @contextmanager
-def evaluating(net: Network, many: bool) -> Iterator[None]:
+def evaluating(net: Network, many: bool, precision: Precision = "float32") -> Iterator[None]:
     """Within this context the network predicts; afterwards it is as it was. `many`: tiles, so packing weights pays."""
     was_training = net.training
     net.eval()
+    packed = net.packed_weights(DTYPES[precision]) if many else nullcontext()
+    is_on_cuda = next(net.parameters()).is_cuda
     try:
-        with torch.inference_mode():
-            if many:
-                with net.packed_weights():
-                    yield
-            else:
-                yield
+        with torch.inference_mode(), tf32(precision == "tf32") if is_on_cuda else nullcontext(), packed:
+            yield
     finally:
         net.train(was_training)

@@ -60,13 +60,18 @@ class Objects:
 
     def bands(self) -> Iterator[Instances]:
         """Yield the ids of the objects from top to bottom, [h, W] int32."""
-        height = self._pieces.shape[0]
         for rows in self._bands:
-            start, stop = max(rows.start - self._gap, 0), min(rows.stop + self._gap, height)
-            instances = self._id_of_piece[self._pieces[start:stop]]
-            if self._gap:
-                fill_gaps(instances, self._gap)
-            yield instances[rows.start - start : rows.stop - start]
+            yield self.window(rows, slice(0, self._pieces.shape[1]))
+
+    def window(self, rows: slice, columns: slice) -> Instances:
+        """Return the ids of the objects in a window, [h, w] int32."""
+        height, width = self._pieces.shape
+        top, left = max(rows.start - self._gap, 0), max(columns.start - self._gap, 0)
+        bottom, right = min(rows.stop + self._gap, height), min(columns.stop + self._gap, width)
+        instances: Instances = self._id_of_piece[self._pieces[top:bottom, left:right]]
+        if self._gap:
+            fill_gaps(instances, self._gap)
+        return instances[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
     def _number_pieces(self, mask: FileArray) -> NDArray[np.int64]:
         """Number the pieces of each band, and find which are one object; return their sizes in pixels."""

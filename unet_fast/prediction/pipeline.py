@@ -1,7 +1,7 @@
-"""Read, compute and write tiles at the same time: two threads beside the one that computes."""
+"""Read, compute and write tiles at the same time: two threads beside the one that computes, two streams on CUDA."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +16,13 @@ from unet_fast.geometry import TilePlan, mirrored_extent
 from unet_fast.ops import mirror_tiles
 from unet_fast.prediction.network import TileNetwork
 from unet_fast.prediction.source import Source
+from unet_fast.transfers import Transfers, on_device
 
+Read = tuple[Image, list[int], list[Tensor]]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 2  # tiles that are read, or not yet written, beside the one that is computed
+_AHEAD = 2  # batches that are read, or not yet written, beside the one that is computed
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,14 @@ class TileReader:
     """
 
     def __init__(self, source: Source, plan: TilePlan, normalization: Normalization, device: torch.device) -> None:
-        self.source, self.plan, self._device = source, plan, device
+        self.source, self.plan, self.device = source, plan, device
         self._factors = lru_cache(maxsize=2)(
             lambda plane: normalization.streamed_scale_and_offset(
                 lambda: source.blocks(plane), source.channels, source.dtype
             )
         )
 
-    def read(self, task: Task) -> tuple[Image, list[int], list[Tensor]]:
+    def read(self, task: Task) -> Read:
         """Return the pixels that a tile reads, its origin in them, and scale and offset of each channel."""
         origin: list[int] = self.plan.input_origins[task.tile].tolist()
         extents = [mirrored_extent(*axis) for axis in zip(origin, self.plan.input_side, self.source.size, strict=True)]
@@ -81,42 +83,60 @@ class TileReader:
 
     def tile(self, pixels: Image, origin: list[int], factors: list[Tensor]) -> Tensor:
         """Return the tile [1, C, h, w], normalised and mirrored, on the device."""
-        scale, offset = (factor.to(self._device) for factor in factors)
-        image = torch.from_numpy(pixels).to(self._device)
-        origins = torch.tensor([origin], device=self._device)
+        scale, offset, image, origins = (
+            on_device(tensor, self.device) for tensor in (*factors, torch.from_numpy(pixels), torch.tensor([origin]))
+        )
         return mirror_tiles(image, origins, self.plan.input_side, scale=scale, offset=offset)
 
     def window(self, task: Task) -> tuple[slice, slice]:
-        """Return the pixels of the image that a tile predicts."""
+        """Return the pixels of the image that a tile gives to the result; no two tiles share one."""
         origin = self.plan.output_origins[task.tile].tolist()
-        starts = zip(origin, self.plan.output_side, self.source.size, strict=True)
-        rows, columns = (slice(start, min(start + side, size)) for start, side, size in starts)
+        starts = zip(origin, self.plan.step, self.source.size, strict=True)
+        rows, columns = (slice(start, min(start + step, size)) for start, step, size in starts)
         return rows, columns
 
 
 def predict_tiles(
-    reader: TileReader, network: TileNetwork, tasks: Iterable[Task], write: Callable[[Found], None]
+    reader: TileReader, network: TileNetwork, tasks: Sequence[Task], write: Callable[[Found], None], batch: int = 1
 ) -> Iterator[Task]:
     """Compute tiles and hand each result to `write` in another thread; yields each task when its result is written.
 
-    The results arrive in the order of the tasks. At most a few tiles are in memory, whatever the size of the image.
+    The results arrive in the order of the tasks. At most a few batches are in memory, whatever the size of the image.
+
+    Args:
+        reader: of the tiles.
+        network: computes them.
+        tasks: the tiles.
+        write: takes each result.
+        batch: tiles that are computed at once. The last batch is filled up, for a CUDA graph has one shape.
     """
+    batch = max(1, min(batch, len(tasks)))
+    batches = [tasks[i : i + batch] for i in range(0, len(tasks), batch)]
+    transfers = Transfers(reader.device)
     with ThreadPoolExecutor(1) as writer:
-        pending: deque[Future[Task]] = deque()
-        for task, read in _read_ahead(reader.read, tasks):
-            probabilities = network(reader.tile(*read))
-            rows, columns = reader.window(task)
-            cut = probabilities[:, : rows.stop - rows.start, : columns.stop - columns.start].cpu()
-            pending.append(writer.submit(_written, write, Found(task, rows, columns, cut)))
+        pending: deque[Future[Sequence[Task]]] = deque()
+        for part, read in _read_ahead(lambda part: [reader.read(task) for task in part], batches):
+
+            def tiles(read: list[Read] = read) -> Tensor:
+                made = [reader.tile(*one) for one in read]
+                return torch.cat(made + made[-1:] * (batch - len(made)))
+
+            found = transfers.down(network(transfers.up(tiles)))
+            pending.append(writer.submit(_write_all, write, reader, part, found))
             while len(pending) > _AHEAD:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         for future in pending:
-            yield future.result()
+            yield from future.result()
 
 
-def _written(write: Callable[[Found], None], found: Found) -> Task:
-    write(found)
-    return found.task
+def _write_all(
+    write: Callable[[Found], None], reader: TileReader, tasks: Sequence[Task], found: Callable[[], Tensor]
+) -> Sequence[Task]:
+    for task, probabilities in zip(tasks, found(), strict=False):
+        rows, columns = reader.window(task)
+        cut = probabilities[:, : rows.stop - rows.start, : columns.stop - columns.start]
+        write(Found(task, rows, columns, cut))
+    return tasks
 
 
 def _read_ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:

@@ -3,28 +3,25 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from unet_fast.checkpoint import Model
-from unet_fast.data.writing import write_bands
 from unet_fast.geometry import TilePlan
-from unet_fast.prediction.arrays import FileArray
+from unet_fast.precision import DTYPES, Precision
 from unet_fast.prediction.files import Job
-from unet_fast.prediction.memory import choose_tile
+from unet_fast.prediction.memory import choose_batch, choose_tile
 from unet_fast.prediction.network import Averaged, TileNetwork
-from unet_fast.prediction.objects import BAND_PIXELS, Objects
-from unet_fast.prediction.pipeline import TileReader, predict_tiles
+from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
 from unet_fast.prediction.ranks import Ranks
+from unet_fast.prediction.results import Finisher, plane_axes
 from unet_fast.prediction.source import Source, open_source
 from unet_fast.prediction.work import Shape, Work
+from unet_fast.prediction.zarr_images import ZarrForm
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ class Options:
         average: over mirrors and rotations, see `TileNetwork`.
         tile: largest input side of a tile in pixels; None: what fits into memory.
         memory: bytes that a tile may need; None: half of what is free.
+        precision: in which the network computes.
         progress: whether a bar over the tiles is shown.
     """
 
@@ -51,6 +49,7 @@ class Options:
     average: Averaged = "none"
     tile: int | None = None
     memory: int | None = None
+    precision: Precision = "float32"
     progress: bool = False
 
 
@@ -66,7 +65,7 @@ class Segmenter:
 
     def __init__(self, model: Model, options: Options, unfinished: Path, digest: str) -> None:
         self._model, self._options, self._unfinished, self._digest = model, options, unfinished, digest
-        self._network = TileNetwork(model.net, options.average)
+        self._network = TileNetwork(model.net, options.average, options.precision)
         self._device = next(model.net.parameters()).device
 
     def segment(self, job: Job, ranks: Ranks | None = None) -> str:
@@ -91,18 +90,21 @@ class Segmenter:
             )
         described, name = self._describe(job), _unique_name(job)
         ticket = self._unfinished / f"{name}.done"
-        wanted = json.dumps([described, [str(path) for path in job.results], self._finishing()])
-        if ticket.is_file() and ticket.read_text() == wanted and all(path.is_file() for path in job.results):
+        wanted = json.dumps([described, [str(path) for path in job.results], self._finishing])
+        if ticket.is_file() and ticket.read_text() == wanted and all(path.exists() for path in job.results):
             return f"{job.image.name}: was done before the interruption"
         folder = self._unfinished / name
         together.everywhere(lambda: self._prepare(folder, described, job, source) if together.first else None)
         work = Work(folder)
-        together.everywhere(lambda: self._compute(work, source, together))
+        missing: list[Task] = []
+        together.everywhere(lambda: missing.extend(work.missing()))  # before one of them has done some
+        together.everywhere(lambda: self._compute(work, source, together.share(missing)))
         messages: list[str] = []
 
         def finish() -> None:
             if together.first:
-                messages.append(self._finish(job, source, work))
+                finisher = Finisher(job, source, work, self._form(job, source, work.tile))
+                messages.append(finisher.write(**self._finishing))
                 ticket.write_text(wanted)
                 work.remove()
 
@@ -125,13 +127,23 @@ class Segmenter:
             "model": self._digest,
             "normalization": self._model.normalization.to_dict(),
             "average": self._options.average,
+            "precision": self._options.precision,
             "tile": self._options.tile,
             "probabilities": self._options.probability_dtype if job.probabilities else None,
+            "zarr": job.zarr,
+            "instances": self._options.instances if job.zarr else None,  # else made of the same classes
         }
 
-    def _finishing(self) -> list[Any]:
-        options = self._options
-        return [options.instances, options.min_size, options.gap, options.fill_holes]
+    @property
+    def _finishing(self) -> dict[str, Any]:
+        names = ("instances", "gap", "min_size", "fill_holes")
+        return {name: getattr(self._options, name) for name in names}
+
+    def _form(self, job: Job, source: Source, tile: tuple[int, int]) -> ZarrForm | None:
+        if job.zarr is None:
+            return None
+        chunk = TilePlan(source.size, tile, self._model.net.sides).step
+        return ZarrForm(job.name, job.zarr, *plane_axes(source), source.size, chunk, source.pixel_size)
 
     def _prepare(self, folder: Path, described: dict[str, Any], job: Job, source: Source) -> None:
         """Find what an interrupted run left, or begin."""
@@ -139,7 +151,7 @@ class Segmenter:
             return
         net, options = self._model.net, self._options
         if options.tile is None:
-            tile = choose_tile(net, source.size, options.memory, self._device)
+            tile = choose_tile(net, source.size, options.memory, self._device, DTYPES[options.precision])
         else:
             tile = (options.tile, options.tile)
         plan = TilePlan(source.size, tile, net.sides)
@@ -148,52 +160,20 @@ class Segmenter:
         missing = shape.nbytes - shutil.disk_usage(self._unfinished).free
         if missing > 0:
             raise OSError(f"output: wanted {missing / 2**30:.1f} GB more on the disk of {self._unfinished.parent}")
-        Work.create(folder, described, shape)
+        Work.create(folder, described, shape, self._form(job, source, tile), options.instances)
 
-    def _compute(self, work: Work, source: Source, ranks: Ranks) -> None:
+    def _compute(self, work: Work, source: Source, tasks: list[Task]) -> None:
         plan = TilePlan(source.size, work.tile, self._model.net.sides)
         reader = TileReader(source, plan, self._model.normalization, self._device)
-        tasks = ranks.share(work.missing())
-        bar = tqdm(total=len(tasks), unit="tile", disable=not self._options.progress or len(tasks) < 2, leave=False)
+        options = self._options
+        batch = choose_batch(self._model.net, plan.input_side, options.memory, self._device, DTYPES[options.precision])
+        bar = tqdm(total=len(tasks), unit="tile", disable=not options.progress or len(tasks) < 2, leave=False)
         try:
-            for _ in predict_tiles(reader, self._network, tasks, work.put):
+            for _ in predict_tiles(reader, self._network, tasks, work.put, batch):
                 bar.update()
         finally:
             bar.close()
             work.sync()
-
-    def _finish(self, job: Job, source: Source, work: Work) -> str:
-        axes, planes = plane_axes(source)
-        message = f"{job.image.name}:"
-        for path in job.results:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if job.labels is not None:
-            bands, dtype, count = self._labels(work)
-            write_bands(job.labels, bands, (*planes, *source.size), dtype, f"{axes}YX", source.pixel_size)
-            message += f" {job.labels}" + ("" if count is None else f", {count} objects")
-        if job.probabilities is not None and work.probabilities is not None:
-            values, dtype = work.probabilities, work.probabilities.dtype
-            if job.foreground_alone:
-                shape, letters, pages = (*planes, *source.size), f"{axes}YX", _foreground(values)
-            else:
-                shape, letters, pages = (*planes, *values.shape[1:]), f"{axes}CYX", _pages(values)
-            write_bands(job.probabilities, pages, shape, dtype, letters, source.pixel_size)
-            message += f"{' and' if job.labels else ''} {job.probabilities}"
-        return message
-
-    def _labels(self, work: Work) -> tuple[Iterator[NDArray[Any]], np.dtype[Any], int | None]:
-        """Return the bands of all planes, their dtype, and how many objects there are."""
-        if not self._options.instances:
-            return _pages(work.classes), np.dtype(np.uint16), None
-        pieces = work.scratch("pieces", np.int32, work.classes.shape)
-        options = self._options
-        found = [
-            Objects(work.classes.plane(n), pieces.plane(n), options.gap, options.min_size, options.fill_holes)
-            for n in range(len(pieces))
-        ]
-        highest = max(plane.count for plane in found)
-        dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
-        return (band for plane in found for band in plane.bands()), dtype, sum(plane.count for plane in found)
 
 
 def digest_of(model: Model) -> str:
@@ -205,32 +185,5 @@ def digest_of(model: Model) -> str:
     return digest.hexdigest()
 
 
-def plane_axes(source: Source) -> tuple[str, tuple[int, ...]]:
-    """Return letters and lengths of the axes of planes as files know them: T and Z; others are counted as Z."""
-    kept = [(axis, size) for axis, size in zip(source.plane_axes, source.plane_shape, strict=True) if size > 1]
-    letters = "".join(axis for axis, _ in kept)
-    if letters in {"", "T", "Z", "TZ"}:
-        return letters, tuple(size for _, size in kept)
-    return "Z", (source.planes,)
-
-
 def _unique_name(job: Job) -> str:
     return "-".join(job.results[0].parts[-2:]).replace(".tif", "")
-
-
-def _pages(values: FileArray) -> Iterator[NDArray[Any]]:
-    """Yield [..., H, W] in bands from top to bottom, page by page."""
-    height, width = values.shape[-2:]
-    step = max(1, BAND_PIXELS // width)
-    for page in np.ndindex(values.shape[:-2]):
-        for y in range(0, height, step):
-            yield values[(*page, slice(y, min(y + step, height)))]
-
-
-def _foreground(probabilities: FileArray) -> Iterator[NDArray[Any]]:
-    """Yield the probability of all classes but the first, in bands."""
-    planes, classes, height, width = probabilities.shape
-    step = max(1, BAND_PIXELS // (width * classes))
-    for plane in range(planes):
-        for y in range(0, height, step):
-            yield probabilities[plane, 1:, y : min(y + step, height)].sum(0, dtype=probabilities.dtype)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from unet_fast.prediction.arrays import FileArray, Readable
 
-# Neighbouring windows share segments: a row of strips 30,000 pixels wide and one tile high fits in here.
+# What a window touched is kept for the next one, which shares a border of tiles with it, or all of its strips:
+# those of an image 30,000 pixels wide and a tile of 1020 high fit in here.
 _CACHE_BYTES = 1 << 27
 
 
@@ -49,6 +51,7 @@ class TiffArray:
         self._sample = letters.find("S")  # place of the samples among the axes of a page; -1: none
         self._stack = self.shape[: len(self.shape) - len(letters)]
         self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
+        self._needed: set[tuple[int, int]] = set()  # segments of the window that is being read
         self._cached, self._lock = 0, Lock()
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
@@ -60,7 +63,10 @@ class TiffArray:
         pages = [int(np.ravel_multi_index(place, self._stack)) if place else 0 for place in itertools.product(*chosen)]
         window = [range(*part.indices(length)) for part, length in zip(index[split:], self.shape[split:], strict=True)]
         with self._lock:
+            self._needed.clear()
             read = np.stack([self._page_window(page, window) for page in pages])
+            for key in self._cache.keys() - self._needed:
+                self._cached -= self._cache.pop(key).nbytes
         kept = [len(part) for part, asked in zip(chosen, index[:split], strict=True) if isinstance(asked, slice)]
         shaped: NDArray[Any] = read.reshape(*kept, *read.shape[1:])
         return shaped
@@ -87,22 +93,21 @@ class TiffArray:
             return result.reshape(result.shape[1:])
         return result if separate else result.transpose(1, 2, 0)
 
-    def _touched(self, page: int, sample: int, rows: range, columns: range) -> list[tuple[NDArray[Any], int, int]]:
-        """Return the segments [h, w, S] that a window touches, each with (y, x) of its first pixel."""
+    def _touched(self, page: int, sample: int, rows: range, columns: range) -> Iterator[tuple[NDArray[Any], int, int]]:
+        """Yield the segments [h, w, S] that a window touches, each with (y, x) of its first pixel."""
         frame = self._keyframe
         strip = min(frame.rowsperstrip, frame.imagelength), frame.imagewidth
         height, width = (frame.tilelength, frame.tilewidth) if frame.is_tiled else strip
         across = math.ceil(frame.imagewidth / width)
         down = math.ceil(frame.imagelength / height)
-        found = []
         for y in range(rows.start // height, (rows.stop - 1) // height + 1):
             for x in range(columns.start // width, (columns.stop - 1) // width + 1):
                 segment = self._segment(page, (sample * down + y) * across + x)
                 if segment is not None:
-                    found.append((segment, y * height, x * width))
-        return found
+                    yield segment, y * height, x * width
 
     def _segment(self, page: int, index: int) -> NDArray[Any] | None:
+        self._needed.add((page, index))
         if (page, index) in self._cache:
             self._cache.move_to_end((page, index))
             return self._cache[page, index]

@@ -2,10 +2,11 @@
 
 The folder holds `job.json` (what is computed, and from what), `classes.raw` and `probabilities.raw` (plane by plane, as
 they will be in the results) and `done.raw` (one byte for each tile). A byte is set after its tile is on the disk.
+What will be an OME-Zarr image is one from the start, `classes.ome.zarr` and `probabilities.ome.zarr`, and has only to
+be moved in the end.
 """
 
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from unet_fast.atomic_write import atomic_write
 from unet_fast.prediction.arrays import FileArray
 from unet_fast.prediction.pipeline import Found, Task
+from unet_fast.prediction.zarr_images import ZarrForm, ZarrPlanes
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 
@@ -36,8 +38,8 @@ class Results:
         probabilities: [N, K, H, W], float32, or uint8 with 255 for 1.
     """
 
-    classes: FileArray | NDArray[Any] | None
-    probabilities: FileArray | NDArray[Any] | None
+    classes: FileArray | ZarrPlanes | NDArray[Any] | None
+    probabilities: FileArray | ZarrPlanes | NDArray[Any] | None
 
     def put(self, found: Found) -> None:
         """Put the result of a tile in its place."""
@@ -91,31 +93,41 @@ class Work:
         planes, classes, size = shape["planes"], shape["classes"], shape["size"]
         self.tile: tuple[int, int] = (shape["tile"][0], shape["tile"][1])
         self._done = FileArray(folder / "done.raw", np.uint8, (planes, shape["tiles"]))
-        self.classes = FileArray(folder / "classes.raw", class_dtype(classes), (planes, *size))
-        self.probabilities = None
+        self.classes = _opened(folder / "classes", class_dtype(classes), (planes, *size))
+        self.probabilities: FileArray | ZarrPlanes | None = None
         if shape["probabilities"]:
-            path = folder / "probabilities.raw"
-            self.probabilities = FileArray(path, shape["probabilities"], (planes, classes, *size))
+            of_classes = (planes, classes, *size)
+            self.probabilities = _opened(folder / "probabilities", shape["probabilities"], of_classes)
         self._results = Results(self.classes, self.probabilities)
         self._unsynced: list[Task] = []
         self._synced_at = time.monotonic()
 
     @classmethod
-    def create(cls, folder: Path, job: dict[str, Any], shape: Shape) -> "Work":
+    def create(
+        cls, folder: Path, job: dict[str, Any], shape: Shape, form: ZarrForm | None = None, instances: bool = True
+    ) -> "Work":
         """Make the folder anew.
 
         Args:
             folder: where it is made.
             job: what decides the results, as plain values.
             shape: of the results.
+            form: of the results that will be OME-Zarr images; None: none will be.
+            instances: whether the classes are numbered to objects before they are written.
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         FileArray.create(folder / "done.raw", np.uint8, (shape.planes, shape.tiles))
-        FileArray.create(folder / "classes.raw", class_dtype(shape.classes), (shape.planes, *shape.size))
-        if shape.probabilities is not None:
+        dtype = class_dtype(shape.classes)
+        if form is None or instances:
+            FileArray.create(folder / "classes.raw", dtype, (shape.planes, *shape.size))
+        else:
+            form.create(folder / "classes.ome.zarr", dtype)
+        if shape.probabilities is not None and form is None:
             of_classes = (shape.planes, shape.classes, *shape.size)
             FileArray.create(folder / "probabilities.raw", shape.probabilities, of_classes)
+        elif shape.probabilities is not None and form is not None:
+            form.create(folder / "probabilities.ome.zarr", shape.probabilities, shape.classes)
         with atomic_write(folder / "job.json") as temporary:
             temporary.write_text(json.dumps({"job": job, "shape": vars(shape)}, indent=1))
         return cls(folder)
@@ -126,7 +138,10 @@ class Work:
         file = folder / "job.json"
         if not file.is_file() or json.loads(file.read_text())["job"] != json.loads(json.dumps(job)):
             return None
-        return cls(folder)
+        try:
+            return cls(folder)
+        except (OSError, ValueError):  # one of its results was already moved to its place
+            return None
 
     def missing(self) -> list[Task]:
         """Return the tiles that are not done, plane by plane."""
@@ -143,10 +158,10 @@ class Work:
         """Bring all results to the disk, then mark their tiles as done."""
         for array in (self.classes, self.probabilities):
             if array is not None:
-                _sync(array.path)
+                array.sync()
         for task in self._unsynced:
             self._done[task.plane, task.tile] = 1
-        _sync(self._done.path)
+        self._done.sync()
         self._unsynced.clear()
         self._synced_at = time.monotonic()
 
@@ -159,9 +174,6 @@ class Work:
         shutil.rmtree(self.folder)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _opened(stem: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> FileArray | ZarrPlanes:
+    zarr = stem.with_suffix(".ome.zarr")
+    return ZarrPlanes(zarr) if zarr.is_dir() else FileArray(stem.with_suffix(".raw"), dtype, shape)

@@ -3,7 +3,7 @@
 from unet_fast.reference.conv_relu import conv_relu, conv_relu_pool
 from unet_fast.reference.elastic_warp import elastic_warp
 from unet_fast.reference.head import head
-from unet_fast.reference.max_pool import max_pool
+from unet_fast.reference.max_pool import crop_and_pool, max_pool
 from unet_fast.reference.mirror_tiles import mirror_tiles
 from unet_fast.reference.nearest_two_distances import nearest_two_distances
 from unet_fast.reference.stitch_tiles import stitch_tiles
@@ -16,6 +16,7 @@ from unet_fast.reference.weighted_cross_entropy import weighted_cross_entropy
 __all__ = [
     "conv_relu",
     "conv_relu_pool",
+    "crop_and_pool",
     "elastic_warp",
     "head",
     "is_simple",

@@ -10,11 +10,29 @@ from unet_fast.config import TrainConfig
 
 
 def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser that the settings name."""
-    parameters = net.parameters()
+    """Return the optimiser that the settings name.
+
+    It is torch's fused one: one pass over the weights, learning rate and number of steps in tensors beside them, so
+    that a CUDA graph can hold it, and a step that the tensor `found_inf` forbids is left out without asking the CPU.
+    """
+    parameters = list(net.parameters())
+    device = parameters[0].device
+    rate = torch.tensor(config.lr, device=device)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(parameters, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay)
+        sgd = torch.optim.SGD(parameters, rate, config.momentum, weight_decay=config.weight_decay, fused=True)
+        if config.momentum:
+            for parameter in parameters:  # else made by the first step, and left as it is if that is left out
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
+    betas, capturable = (config.momentum, 0.999), device.type == "cuda"
+    decay = config.weight_decay
+    return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, fused=True, capturable=capturable)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step; the tensor stays where it is."""
+    for group in optimizer.param_groups:
+        group["lr"].fill_(rate)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, object]) -> None:

@@ -22,11 +22,12 @@ from unet_fast.config import TrainConfig
 from unet_fast.data import LabelledImages, Normalization
 from unet_fast.loss import class_balance
 from unet_fast.networks import make_network
+from unet_fast.precision import choose_precision, set_deterministic, set_tf32
 from unet_fast.samples import Sampler
 from unet_fast.trainer.fine_tuning import start_from
 from unet_fast.trainer.journal import Journal, Stopwatch
+from unet_fast.trainer.losses import Losses
 from unet_fast.trainer.optimization import learning_rate
-from unet_fast.trainer.precision import apply_settings, choose_precision
 from unet_fast.trainer.processes import Processes
 from unet_fast.trainer.state import State
 from unet_fast.trainer.step import Step
@@ -50,8 +51,10 @@ class Trainer:
     def __init__(self, config: TrainConfig, images: LabelledImages, out: Path) -> None:
         self.config, self.out = config, out
         self.processes = Processes.join(config.device)
-        precision = choose_precision(config, self.processes.device)
-        apply_settings(config, precision)
+        precision = choose_precision(config.precision, self.processes.device)
+        if self.processes.device.type == "cuda":
+            set_tf32(precision == "tf32")
+        set_deterministic(config.deterministic)
         torch.manual_seed(config.seed)
         self.net = make_network(config, images.channels, images.class_count)
         self.notes = [start_from(self.net, config.init)] if config.init else []
@@ -63,8 +66,10 @@ class Trainer:
         self.step = Step(self.net, config, precision, self.processes)
         kind = "instances" if images.label_kind == "freiburg" else images.label_kind
         self.model = Model(self.step.averaged, Normalization(config.normalization), kind, images.class_names)
-        self.validator = Validator(self.model, held_back, training, self.sampler, config.score)
+        self.validator = Validator(self.model, held_back, training, self.sampler, config.score, precision)
         self.state = State(images=list(training.names))
+        self.losses = Losses(behind=1 if self.processes.device.type == "cuda" else 0)
+        self.last_loss = math.nan
         self.stopwatch = Stopwatch()
         self.stopping = False
 
@@ -77,7 +82,8 @@ class Trainer:
         kind = f"{self.net.sides.name}, base {config.base}"
         lines = [
             f"network: {kind}, {parameters:,} parameters, {config.backend} backend,"
-            f" {self.step.precision} on {self.processes.device}, {torch.get_num_threads()} threads{several}",
+            f" {self.step.precision} on {self.processes.device}, {torch.get_num_threads()} threads{several}"
+            f"{self.step.mode}",
             f"training: {len(self.sampler.sources)} images, {config.batch_size} tiles of {config.tile} pixels per step,"
             f" {self.sampler.steps_per_epoch()} steps per epoch, {total if total is not None else 'unlimited'} steps; "
             f"class weights {weights}; {len(self.validator.images)} images held back",
@@ -109,9 +115,9 @@ class Trainer:
         silent = not self.processes.first or not sys.stderr.isatty()
         with tqdm(total=self.total_steps(), initial=self._done(), unit="step", disable=silent) as bar:
             while not self.processes.any(self._finished()):
-                loss = self._train_step()
+                self._train_step()
                 bar.update()
-                bar.set_postfix(loss=f"{loss:.4f}", best=f"{state.best:.4f}")
+                bar.set_postfix(loss=f"{self.last_loss:.4f}", best=f"{state.best:.4f}")
                 if state.step == per_epoch:
                     self._end_epoch()
                 elif time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes:
@@ -145,8 +151,8 @@ class Trainer:
             or (config.patience is not None and self.state.validations_since_best >= config.patience)
         )
 
-    def _train_step(self) -> float:
-        """Take one step and return its loss."""
+    def _train_step(self) -> None:
+        """Take one step, and look at the losses that are due."""
         config, state = self.config, self.state
         own = config.batch_size // self.processes.count
         first = state.step * config.batch_size + self.processes.rank * own
@@ -157,27 +163,35 @@ class Trainer:
                 batches = [self.sampler.batch(state.epoch, part) for part in parts]
             seeds = [[self._dropout_seed(index) for index in part] for part in parts]
             rate = learning_rate(config, self._done(), self._progress())
-            loss = self.step.gradients(batches, seeds)
-            if not math.isfinite(loss):
+            self.losses.put(state.epoch, state.step, self.step.take(batches, seeds, rate, self._done()))
+            state.step += 1
+            self._count_losses()
+
+    def _count_losses(self, all_of_them: bool = False) -> None:
+        """Add up the losses that are due, or those of all steps taken.
+
+        Raises:
+            FloatingPointError: one is not finite.
+        """
+        for loss in self.losses.arrived(all_of_them):
+            if not math.isfinite(loss.value):
                 raise FloatingPointError(
-                    f"the loss is {loss} at epoch {state.epoch}, step {state.step}, tiles of {self._images_of_step()}; "
-                    f"this step changed no weights, and the last checkpoint is in {self.out}: try a smaller --lr or "
-                    "--precision float32"
+                    f"the loss or its gradient is {loss.value} at epoch {loss.epoch}, step {loss.step}, tiles of "
+                    f"{self._images_of_step(loss.epoch, loss.step)}; this step changed no weights, and the last "
+                    f"checkpoint is in {self.out}: try a smaller --lr or --precision float32"
                 )
-            self.step.update(rate, self._done())
-        state.loss_sum += loss
-        state.step += 1
-        return loss
+            self.state.loss_sum += loss.value
+            self.last_loss = loss.value
 
     def _dropout_seed(self, index: int) -> int:
         words = np.random.SeedSequence((self.config.seed, self.state.epoch, index)).generate_state(1, np.uint64)
         return int(words[0] >> 2)
 
-    def _images_of_step(self) -> str:
-        """Name the images whose tiles the step under way has."""
-        config, first = self.config, self.state.step * self.config.batch_size
+    def _images_of_step(self, epoch: int, step: int) -> str:
+        """Name the images whose tiles a step had."""
+        config, first = self.config, step * self.config.batch_size
         indices = range(first, first + config.batch_size)
-        warp = random_warp(config.seed, self.state.epoch, indices, self.sampler.sizes, config.tile, config.augment)
+        warp = random_warp(config.seed, epoch, indices, self.sampler.sizes, config.tile, config.augment)
         return ", ".join(dict.fromkeys(self.sampler.names[source] for source in warp.source.tolist()))
 
     def _end_epoch(self) -> None:
@@ -190,6 +204,8 @@ class Trainer:
 
     def _measured(self) -> dict[str, float]:
         """Return what training says about the epoch under way."""
+        with self.stopwatch.training(0):
+            self._count_losses(all_of_them=True)
         loss = self.state.loss_sum / self.state.step
         return {"loss": loss, "learning_rate": self.step.rate, **self.stopwatch.read()}
 
@@ -221,6 +237,7 @@ class Trainer:
         self.journal.write(state.rows, remaining)
 
     def _save(self, name: str) -> None:
+        self._count_losses(all_of_them=True)  # no checkpoint of a step whose loss is not known to be finite
         if self.processes.first:
             self.state.hours = self._hours()
             self.state.save(self.out / name, self.step, self.config)
