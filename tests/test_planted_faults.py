@@ -73,7 +73,7 @@ KERNELS = {
     "mma weight": ("conv_relu_weight_grad_mma", "conv_tensor_core_weight_grad"),
 }
 EMULATOR = ("emulator", "emulator_tensor_core", "emulator_mma", "emulator_wgmma", "fiber")
-PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits")
+PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "few_channels")
 
 
 def compile_to(objects: Path, source: Path, includes: list[Path]) -> Path:
