@@ -47,6 +47,7 @@ FAULTS = [
     ("mma", MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
     ("mma", MMA, "(warp & 3) * 32, (warp >> 2)", "(warp & 1) * 32, (warp >> 2)"),
     ("mma", MMA, "first = all_steps * split", "first = 0 * split"),
+    ("mma", MMA, "value = to_tf32(value);", "(void)value;"),
     ("mma", MMA_STORE, "(split * args.images + part.image)", "(part.image)"),
     ("mma", MMA_STORE, "if (args.mask && !is_rest) {", "if (false) {"),
     ("mma", PACKED, "p > q || p != p", "p < q"),
