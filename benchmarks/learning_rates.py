@@ -30,7 +30,7 @@ _COSINE = {"optimizer": "adam", "schedule": "cosine"}
 RECIPES: dict[str, tuple[dict[str, Any], Sequence[float]]] = {
     "SGD 0.99, constant (paper)": (_PAPER, (3e-4, 1e-3, 3e-3, 1e-2)),
     "Adam, cosine": (_COSINE, (1e-3, 2e-3, 5e-3)),
-    "Adam, cosine, warmup 20": (_COSINE | {"warmup": 20}, (5e-3,)),
+    "Adam, cosine, warmup 20": (_COSINE | {"warmup": 20}, (2e-3, 5e-3)),
     "Adam, cosine, average 0.95": (_COSINE | {"ema": 0.95}, (2e-3,)),
     "Adam, cosine, 4 tiles a step": (_COSINE | {"batch_size": 4}, (5e-3,)),
 }
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", type=int, default=8)
     parser.add_argument("--tile", type=int, default=316)
     parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--only", default="", help="recipes that have this in their name")
     parser.add_argument("--cells", choices=("drawn", "bright"), default="drawn")
     options = parser.parse_args(arguments)
     machine = ", ".join(f"{name} {value}" for name, value in describe_machine().items())
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[tuple[str, float], list[dict[str, float] | None]] = defaultdict(list)
     for seed in range(options.seeds):  # outermost: a run that is cut short has all ways by fewer seeds
         for recipe, (settings, rates) in RECIPES.items():
-            for rate in rates:
+            for rate in rates if options.only in recipe else ():
                 fixed = {name: getattr(options, name) for name in ("base", "depth", "tile")} | {
                     "seed": seed,
                     "lr": rate,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import learning_rates
 from benchmarks.paper import border, elastic, experiment, systems, weight_map, window_size
 from tests.training import write_cells
 from unet_fast.baselines import SlidingWindow
@@ -103,3 +104,23 @@ def test_merged_ceiling():
     images = LabelledImages([np.zeros((1, 8, 12), np.uint8)], [labels], ["a"])
     # Cells of 24 and 18 pixels become one of 42: each is covered, and counts its share; the third one is found.
     assert weight_map.merged_ceiling(images) == pytest.approx((24 / 42 + 18 / 42 + 1) / 3)
+
+
+def test_learning_rates(tmp_path, monkeypatch):
+    recipes = {"a": ({"optimizer": "sgd"}, (1e-3, 1e-2)), "b": ({"batch_size": 2}, (1e-3,))}
+    monkeypatch.setattr(learning_rates, "RECIPES", recipes)
+    shape = ["--base", "2", "--depth", "2", "--tile", "60", "--cells", "bright"]
+    learning_rates.main(["--output", str(tmp_path), "--tiles", "2", "--seeds", "2", *shape])
+    with (tmp_path / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(row["recipe"], float(row["rate"]), row["seeds"]) for row in table] == [
+        ("a", 1e-3, "2"),
+        ("a", 1e-2, "2"),
+        ("b", 1e-3, "2"),
+    ]
+    assert all(float(row["least"]) <= float(row["iou"]) <= float(row["most"]) for row in table)
+
+
+def test_a_training_that_failed_counts_as_nothing_found():
+    row = learning_rates.row_of("a", 1.0, [{"iou": 0.5, "seg": 0.25, "loss": 2.0}, None])
+    assert (row["iou"], row["least"], row["most"], row["seg"], row["failed"]) == (0.25, 0.0, 0.5, 0.25, 1)
