@@ -137,7 +137,7 @@ def test_a_worker_is_killed_on_the_way(tmp_path):
     assert (tmp_path / "killed").exists()
     assert np.array_equal(found, predict(direct_net(), image))
     loaded = {path.name: path.read_text() for path in tmp_path.glob("*.loaded")}
-    assert 2 <= len(loaded) <= 3 and set(loaded.values()) == {"x"}  # once in each process, not for each tile
+    assert 1 <= len(loaded) <= 3 and set(loaded.values()) == {"x"}  # once in each process, not for each tile
     assert f"{os.getpid()}.loaded" not in loaded
 
 
