@@ -56,7 +56,7 @@ def test_predict(compare, quick, base, tile, weights):
             exceptions={rivals.AUTOCAST: near(0.05)},
             references=(rivals.AUTOCAST,),
             gflop=direct_gflop(base, tile),
-            rounds=5,
+            rounds=3 if base == 64 else 5,  # seconds a call
         )
 
 
@@ -75,7 +75,7 @@ def test_predict_avx2(compare, quick, tmp_path, avx2, weights):
             group="predict avx2",
             agreement=near(1e-5),
             gflop=direct_gflop(base, tile),
-            rounds=5,
+            rounds=3,
         )
 
 

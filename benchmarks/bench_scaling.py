@@ -64,6 +64,19 @@ def test_weight_map_cells(compare, within, count):
     )
 
 
+@pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000, 60_000])
+def test_nearest_two_distances_cells(compare, count):
+    labels = cells(count, 2048)
+    compare(
+        {OURS: lambda: ops.nearest_two_distances(labels)},
+        group="scaling nearest_two_distances cells",
+        agreement=EQUAL,
+        gbyte=12e-9 * labels.numel(),
+        rounds=5,
+        size=("cells in 2048 x 2048 pixels", count),
+    )
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_elastic_warp_side(compare, within, side):
     within(side, 4096)
@@ -163,15 +176,16 @@ def test_forward_threads(compare, quick, threads, base, tile):
             group=f"scaling forward base-{base} threads",
             agreement=near(1e-5),
             gflop=direct_gflop(base, tile),
-            rounds=5,
+            rounds=3,
             size=("threads", threads),
         )
 
 
 @pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
-def test_train_step_threads(compare, quick, threads, base, tile):
+def test_train_step_threads(compare, quick, within, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
+    within(base, 16)
     net, batch = network(base), training_batch(tile)
     plain = twin(net, CHANNELS_LAST)
     compare(

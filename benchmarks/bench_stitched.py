@@ -92,7 +92,7 @@ def seam_error(found, whole):
 @pytest.mark.parametrize(("base", "tile", "side"), [(64, 572, 776), (16, 572, 1552)])
 def test_stitched(compare, benchmark, quick, base, tile, side):
     if quick:
-        base, tile, side = 4, 252, 136
+        base, tile, side = 4, 332, 200
     image = image_of(side)
     calls, whole = rivals(base, tile, image), whole_pass(base, image)
     seams = {name: seam_error(call(), whole) for name, call in calls.items()}
@@ -113,7 +113,7 @@ def test_stitched(compare, benchmark, quick, base, tile, side):
 
 @pytest.mark.skipif(not STATUS.exists(), reason="no /proc/self/status")
 def test_stitched_memory(benchmark, quick):
-    base, tile, side = (4, 252, 136) if quick else (16, 572, 3104)
+    base, tile, side = (4, 332, 200) if quick else (16, 572, 3104)
     names = list(rivals(4, 188, image_of(8)))
     peaks = {name: measure(name, base, tile, side) for name in names if name != OURS}
     benchmark.group = "memory"

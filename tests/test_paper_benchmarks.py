@@ -46,6 +46,27 @@ def test_widths_and_systems_are_chosen(tmp_path, monkeypatch):
     assert found == {"sliding_window, one by one": window, "sliding_window, dense": window, "unet": unet}
 
 
+@pytest.mark.parametrize(("kind", "border"), [("unet", 10.0), ("sliding_window", 0.0), ("fcn8s", 0.0)])
+def test_the_border_term_is_the_unets_alone(kind, border, tmp_path, monkeypatch):
+    configs = []
+
+    class Recorder:
+        model = None
+
+        def __init__(self, config, images, folder):
+            configs.append(config)
+
+        def fit(self):
+            pass
+
+    monkeypatch.setattr(experiment, "Trainer", Recorder)
+    options, size = experiment.parse(experiment.command_line(""), ["data", "--output", str(tmp_path), "--base", "5"])
+    experiment.train(None, options, size, model=kind)
+    experiment.train(None, options, size, model=kind, border=3.0)
+    assert [config.border for config in configs] == [border, 3.0]
+    assert configs[0].base == (12 if kind == "sliding_window" else 5)
+
+
 def test_tables_are_written(tmp_path):
     table = experiment.Table("t", {"a": ("A", ""), "b": ("B", ".2f")}, [{"a": "x", "b": 0.5}, {"a": "y"}], ["note"])
     table.write(tmp_path, experiment.draw_bars("a", ("b", "B")))

@@ -86,7 +86,7 @@ def predict(
         wanted = f"[{model.channels}, H, W]" + (" or [H, W]" if model.channels == 1 else "")
         raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
-    chosen = choose_precision(precision, device, getattr(model, "backend", "torch"))
+    chosen = choose_precision(precision, device)
     dtype = DTYPES[chosen]
     source = Source(planar, "CYX", "image")
     tile = choose_tile(model, source.size, None, device, dtype) if tile is None else tile
@@ -172,9 +172,11 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, together.local)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     model = load_model(config.model)
     model.net.to(device)
-    precision = choose_precision(config.precision, device, getattr(model.net, "backend", "torch"))
+    precision = choose_precision(config.precision, device)
     jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     options = Options(

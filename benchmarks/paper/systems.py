@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         | {"parameters": ("parameters", ",d")},
         notes=[
             *experiment.notes(options, "systems", images),
-            f"Each network was trained for {size.minutes:g} minutes. The time of single windows is that of {_WINDOWS} "
-            f"windows times {experiment.TIMED_SIDE**2 // _WINDOWS}; its scores are those of the dense one.",
+            f"Each network was trained for {size.minutes:g} minutes, the U-Net with its weight map, the others with "
+            f"balanced classes. The time of single windows is that of {_WINDOWS} windows times "
+            f"{experiment.TIMED_SIDE**2 // _WINDOWS}; its scores are those of the dense one.",
         ],
     )
     for kind in options.systems:

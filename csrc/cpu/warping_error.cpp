@@ -8,7 +8,7 @@
 // is left is classified by the 4-connected components of L around it (csrc/ops/warping_error.h).
 #include "cpu/kernels.h"
 
-#include "core/flood.h"
+#include "core/runs.h"
 #include "core/simple_point.h"
 
 namespace unet_fast::UNET_FAST_ISA {
@@ -31,7 +31,8 @@ class Warping {
         pitch_(args.width + 2),
         area_((args.height + 2) * pitch_),
         level_(reinterpret_cast<uint8_t*>(workspace)),
-        planes_(workspace + area_) {}
+        planes_(workspace + area_),
+        runs_(plane(2), plane(3)) {}
 
   void run() {
     const int64_t found = collect();
@@ -41,12 +42,13 @@ class Warping {
   }
 
  private:
-  // Plane 0 of the workspace holds L as bytes and, in its last quarter, a number per column.
-  // Planes 1 and 2, then 3 and 4, hold mismatches while they are sorted. Afterwards:
-  // plane 1 the residual positions, plane 2 the components, planes 3 and 4 the queue of a flood.
+  // Plane 0 of the workspace holds L as bytes, in its second quarter a flood's mark of each run, and in its last one a
+  // number per column. Planes 1 and 2, then 3 and 4, hold mismatches while they are sorted. Afterwards:
+  // plane 1 the residual positions, planes 2 and 3 the runs, plane 4 their components, plane 5 the queue of a flood.
   Mismatch* mismatches(int buffer) const { return reinterpret_cast<Mismatch*>(planes_ + 2 * buffer * area_); }
   uint32_t* plane(int number) const { return planes_ + (number - 1) * area_; }
   uint32_t* columns() const { return planes_ - pitch_; }
+  uint8_t* marks() const { return level_ + area_; }
 
   // Fills L and lists its mismatches row by row in buffer 0; columns()[x] is how many lie in the padded column x.
   int64_t collect() {
@@ -55,7 +57,7 @@ class Warping {
     const float* probability = args_.probability + first;
     const float threshold = args_.thresholds[task_ % args_.levels];
     Mismatch* out = mismatches(0);
-    memset(level_, 0, area_);
+    memset(level_, 0, 2 * area_);  // the marks, too
     memset(columns(), 0, pitch_ * sizeof(uint32_t));
     int64_t count = 0;
     for (int64_t y = 0, i = 0; y < args_.height; ++y) {
@@ -63,13 +65,14 @@ class Warping {
         const int64_t position = (y + 1) * pitch_ + x;
         level_[position] = truth[i] != 0;
         const bool proposed = probability[i] > threshold;
-        if ((truth[i] != 0) == proposed || (mask && mask[i] == 0)) continue;
         // |P - t|; a float without a sign is ordered as its bits are.
         const float distance = proposed ? probability[i] - threshold : threshold - probability[i];
         uint32_t bits;
         memcpy(&bits, &distance, sizeof bits);
-        out[count++] = {~bits, static_cast<uint32_t>(position)};
-        ++columns()[x];
+        const bool differs = (truth[i] != 0) != proposed && !(mask && mask[i] == 0);
+        out[count] = {~bits, static_cast<uint32_t>(position)};  // overwritten unless it differs
+        count += differs;
+        columns()[x] += differs;
       }
     }
     return count;
@@ -153,31 +156,27 @@ class Warping {
     }
   }
 
-  // Union-find over the 4-connected components of L in plane 2: the position of another pixel of the component, itself
-  // at the root, 0 in the background and kOutside in the frame.
+  // Union-find over the runs of L: plane 4 holds another run of the component, itself at the root.
   void label_components() {
-    uint32_t* parent = plane(2);
-    for (int64_t p = 0; p < area_; ++p) parent[p] = kOutside;
-    for (int64_t y = 1; y <= args_.height; ++y) {
-      for (int64_t p = y * pitch_ + 1; p <= y * pitch_ + args_.width; ++p) {
-        const bool left = level_[p - 1], above = level_[p - pitch_];
-        parent[p] = static_cast<uint32_t>(!level_[p] ? 0 : left ? parent[p - 1] : above ? parent[p - pitch_] : p);
-        // Where left and above are joined round the corner they are already one.
-        if (level_[p] && left && above && !level_[p - pitch_ - 1]) unite(parent[p - 1], parent[p - pitch_]);
-      }
+    const uint32_t count = runs_.find(level_, area_);
+    uint32_t* parent = plane(4);
+    for (uint32_t run = 1; run < count; run += 2) {
+      parent[run] = run;
+      runs_.each_object(runs_.first(run) - pitch_, runs_.last(run) - pitch_,
+                        [&](uint32_t above) { unite(run, above); });
     }
   }
 
-  uint32_t root(uint32_t position) const {
-    uint32_t* parent = plane(2);
-    while (parent[position] != position) position = parent[position] = parent[parent[position]];
-    return position;
+  uint32_t root(uint32_t run) const {
+    uint32_t* parent = plane(4);
+    while (parent[run] != run) run = parent[run] = parent[parent[run]];
+    return run;
   }
 
   void unite(uint32_t a, uint32_t b) {
     a = root(a);
     b = root(b);
-    plane(2)[a < b ? b : a] = a < b ? a : b;
+    plane(4)[a < b ? b : a] = a < b ? a : b;
   }
 
   // By the components (0 = background) among those of the eight neighbours that lie in the image.
@@ -185,9 +184,9 @@ class Warping {
     uint32_t ids[8];
     int distinct = 0;
     for (int k = 0; k < 8; ++k) {
-      uint32_t id = plane(2)[(y + kRingY[k]) * pitch_ + x + kRingX[k]];
-      if (id == kOutside) continue;
-      if (id != 0) id = root(id);
+      const int64_t ny = y + kRingY[k], nx = x + kRingX[k];
+      if (ny < 1 || ny > args_.height || nx < 1 || nx > args_.width) continue;
+      const uint32_t run = runs_.of(ny * pitch_ + nx), id = run % 2 ? root(run) : 0;
       bool known = false;
       for (int i = 0; i < distinct; ++i) known |= ids[i] == id;
       if (!known) ids[distinct++] = id;
@@ -202,22 +201,16 @@ class Warping {
   // Whether the objects around p are more than one within the window once p is taken away. Every arc of object on the
   // ring floods the window; it is cut off when it has nothing left to flood before all arcs have met.
   bool cuts_object(int64_t y, int64_t x) const {
-    uint8_t* centre = level_ + y * pitch_ + x;
-    *centre = 0;
-    bool cuts = false;
-    {
-      Flood flood(level_, pitch_, window(y, args_.height), window(x, args_.width), plane(3), plane(4));
-      int arcs = 0;
-      const uint32_t objects = neighbourhood_of(centre, pitch_);
-      for (int k = 0; k < 8; ++k) {
-        if (!(objects >> k & 1) || (objects >> ((k + 7) & 7) & 1)) continue;  // background, or not the first of its arc
-        flood.add_source(y + kRingY[k], x + kRingX[k]);
-        ++arcs;
-      }
-      cuts = arcs > 1 && !flood.unites_sources();
+    const int64_t centre = y * pitch_ + x;
+    Flood flood(runs_, pitch_, window(y, args_.height), window(x, args_.width), centre, marks(), plane(5));
+    int arcs = 0;
+    const uint32_t objects = neighbourhood_of(level_ + centre, pitch_);
+    for (int k = 0; k < 8; ++k) {
+      if (!(objects >> k & 1) || (objects >> ((k + 7) & 7) & 1)) continue;  // background, or not the first of its arc
+      flood.add_source(y + kRingY[k], centre + kRingY[k] * pitch_ + kRingX[k]);
+      ++arcs;
     }
-    *centre = 1;
-    return cuts;
+    return arcs > 1 && !flood.unites_sources();
   }
 
   Extent window(int64_t centre, int64_t size) const {
@@ -228,7 +221,6 @@ class Warping {
 
   uint32_t pitch() const { return static_cast<uint32_t>(pitch_); }
 
-  static constexpr uint32_t kOutside = 0xffffffffu;
   // The neighbours in the order of core/simple_point.h: consecutive ones share an edge.
   static constexpr int kRingY[8] = {-1, -1, -1, 0, 1, 1, 1, 0};
   static constexpr int kRingX[8] = {-1, 0, 1, 1, 1, 0, -1, -1};
@@ -239,6 +231,7 @@ class Warping {
   const int64_t area_;
   uint8_t* const level_;
   uint32_t* const planes_;
+  Runs runs_;
 };
 
 }  // namespace

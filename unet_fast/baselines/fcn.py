@@ -52,11 +52,9 @@ class _FCN(Baseline):
         self.skips = nn.ModuleDict()
         self.ups = nn.ModuleDict()
         for stride in [s for s in _SKIPPED if s >= self.stride]:
-            # Zero at first: a new FCN-8s begins as an FCN-16s, and that as an FCN-32s.
-            score = nn.Conv2d(widths[_SKIPPED[stride][0]], classes, 1)
-            for parameter in score.parameters():
-                nn.init.zeros_(parameter)
-            self.skips[str(stride)] = score
+            # Long et al. let them begin at zero, on top of a net that was trained at stride 32 before. Trained from
+            # nothing, the fine layers must not wait for the coarse ones.
+            self.skips[str(stride)] = convolution(widths[_SKIPPED[stride][0]], classes, 1)
             self.ups[str(stride)] = _up_sampling(classes, 2)
         self.last_up = _up_sampling(classes, self.stride)
 

@@ -159,7 +159,7 @@ def predict_dask(
             f"{name}: wanted bool, uint8, uint16 or floating-point numbers, got {stored.name}: use .astype"
         )
     device = next(model.parameters()).device
-    chosen = choose_precision(precision, device, getattr(model, "backend", "torch"))
+    chosen = choose_precision(precision, device)
     side = choose_tile(model, source.size, None, device, DTYPES[chosen]) if tile is None else tile
     plan = TilePlan(source.size, side, model.sides)
     network = TravellingNetwork(pickle.dumps(model), model.classes, average, chosen, probabilities)
