@@ -120,7 +120,6 @@ def killed_once(block, marker, block_info=None):
 def test_a_worker_is_killed_on_the_way(tmp_path):
     distributed = pytest.importorskip("distributed")
     image = noise((150, 150))
-    CountedUNet.folder = str(tmp_path)
     net = CountedUNet(1, 2, base=2, depth=2)
     net.load_state_dict(direct_net().state_dict())
     net.folder = str(tmp_path)
