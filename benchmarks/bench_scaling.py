@@ -64,6 +64,19 @@ def test_weight_map_cells(compare, within, count):
     )
 
 
+@pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000, 60_000])
+def test_nearest_two_distances_cells(compare, count):
+    labels = cells(count, 2048)
+    compare(
+        {OURS: lambda: ops.nearest_two_distances(labels)},
+        group="scaling nearest_two_distances cells",
+        agreement=EQUAL,
+        gbyte=12e-9 * labels.numel(),
+        rounds=5,
+        size=("cells in 2048 x 2048 pixels", count),
+    )
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_elastic_warp_side(compare, within, side):
     within(side, 4096)

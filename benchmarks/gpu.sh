@@ -73,18 +73,21 @@ export -f versions build
 export wheel capability
 
 step versions 20 bash -c versions
-step build 150 bash -c build
+step build 130 bash -c build
 # Operators first: if a kernel is wrong, this says which. The rest of the tests is about the CPU.
-step tests 110 python3 -m pytest tests/ops tests/test_model.py -q -k cuda
+step tests 90 python3 -m pytest tests/ops tests/test_model.py -q -k cuda
+# Then what is built from them: CUDA graphs of training steps and of prediction.
+step graphs 40 python3 -m pytest tests/test_graphs.py tests/test_dropout.py tests/trainer/test_step.py \
+  tests/prediction/test_pipeline.py -q -k cuda
 if command -v compute-sanitizer >/dev/null; then
   # Small shapes, each tool on what it is for: addresses, and barriers of the tensor-core kernels.
-  tiny="cuda and (by_eye or pool_and_crop or (against_float64 and shape0))"
+  tiny="cuda and (by_eye or (pool_and_crop and 64) or (against_float64 and shape0) or tf32_on)"
   for tool in memcheck racecheck; do
     step $tool 25 compute-sanitizer --tool $tool --error-exitcode 1 \
-      python3 -m pytest tests/ops/test_mirror_tiles.py tests/ops/test_conv_relu_algorithms.py -q -k "$tiny"
+      python3 -m pytest tests/ops/test_{mirror_tiles,conv_relu_algorithms,up_conv}.py -q -k "$tiny"
   done
 fi
-step layers 150 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 80 --out "$results"
+step layers 160 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 95 --out "$results"
 step operators 50 python3 -m benchmarks.gpu_operators --out "$results"
 step benchmarks 70 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed

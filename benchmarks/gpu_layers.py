@@ -2,19 +2,21 @@
 
     python -m benchmarks.gpu_layers --out FOLDER [--batch 1] [--seconds 120]
 
-For each 3x3 layer at its place in the network (with the skip that it reads and the pool behind it), each algorithm and
-each direction: the relative L2 error against float64, whether two runs give the same bits, and the median time of a
-call inside a CUDA graph, beside PyTorch's bfloat16 convolution (channels_last, cudnn.benchmark) with the bias, ReLU,
-concatenation or pool that ours has in one pass. Then the whole network, forward and forward with backward, against
-eager PyTorch and torch.compile, all in CUDA graphs.
+For each 3x3 layer at its place in the network (with the skip that it reads and the pool behind it) and each up-conv,
+each dtype, each algorithm and each direction: the relative L2 error against float64, whether two runs give the same
+bits, and the median time of a call inside a CUDA graph, beside PyTorch's convolution in the same dtype (channels_last,
+cudnn.benchmark, float32 in TF32) with the bias, ReLU, concatenation or pool that ours has in one pass. "mma" of
+float32, and an up-conv of it, is TF32. Then the whole network in bfloat16, forward and forward with backward, against
+eager PyTorch and torch.compile, all in CUDA graphs. float16 and float32 are computed at the first batch only.
 
-The floor of a layer is its work at --peak-tflops. A graph repeats one call with the same tensors, so small layers find
-them in the second-level cache, ours and PyTorch's alike. Results: layers.json and a table; the exit status is 1 where a
-result is wrong. Where --seconds are over, the remaining layers are named as left out.
+The floor of a layer is its work at --peak-tflops, whatever its dtype. A graph repeats one call with the same tensors,
+so small layers find them in the second-level cache, ours and PyTorch's alike. Results: layers.json and a table; the
+exit status is 1 where a result is wrong. Where --seconds are over, the remaining layers are named as left out.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import statistics
 import sys
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,15 +34,29 @@ from benchmarks.networks import direct_gflop, network, twin
 from tests.norms import relative_l2
 from unet_fast import ops
 
-# C of x, C of the skip, O, side of the input in pixels, whether a pool follows
-LAYERS = [
+
+class Layer(NamedTuple):
+    """A 3x3 convolution, or an up-conv; `side` is that of its input in pixels, `pools` whether a pool follows."""
+
+    is_up: bool
+    channels: int
+    skip: int
+    outputs: int
+    side: int
+    pools: bool
+
+
+CONVOLUTIONS = [
     *[(64, 0, 64, 570, True), (64, 0, 128, 284, False), (128, 0, 128, 282, True), (128, 0, 256, 140, False)],
     *[(256, 0, 256, 138, True), (256, 0, 512, 68, False), (512, 0, 512, 66, True), (512, 0, 1024, 32, False)],
     *[(1024, 0, 1024, 30, False), (512, 512, 512, 56, False), (512, 0, 512, 54, False), (256, 256, 256, 104, False)],
     *[(256, 0, 256, 102, False), (128, 128, 128, 200, False), (128, 0, 128, 198, False), (64, 64, 64, 392, False)],
     (64, 0, 64, 390, False),
 ]
-ERROR_BOUND = 4e-3  # two roundings to bfloat16
+UP_CONVS = [(1024, 512, 28), (512, 256, 52), (256, 128, 100), (128, 64, 196)]
+LAYERS = [Layer(False, *layer) for layer in CONVOLUTIONS] + [Layer(True, c, 0, o, h, False) for c, o, h in UP_CONVS]
+# Two roundings to the dtype; of float32 to TF32.
+ERROR_BOUNDS = {torch.bfloat16: 4e-3, torch.float16: 5e-4, torch.float32: 1e-3}
 Call = Callable[[], tuple[Tensor, ...]]
 
 
@@ -103,17 +119,41 @@ def plain_gradients(x: Tensor, weight: Tensor, skip: Tensor | None, grad: Tensor
     return (found[0],) if skip is None else found[0].split([x.shape[1], skip.shape[1]], dim=1)
 
 
-def rows_of(layer: tuple[int, int, int, int, bool], batch: int, algorithms: list[str]) -> list[dict[str, Any]]:
-    """Check and time one layer."""
-    c, s, o, side, pools = layer
+def algorithms_for(dtype: torch.dtype) -> list[str]:
+    """Return those that this machine has."""
+    if not torch.cuda.is_available():
+        return ["direct"]
+    has_wgmma = torch.cuda.get_device_capability() == (9, 0) and dtype != torch.float32
+    return (["wgmma"] if has_wgmma else []) + ["mma", "direct"]
 
-    def random(*size: int) -> Tensor:
-        return torch.randn(size, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
 
-    x, skip = random(batch, c, side, side).relu(), random(batch, s, side, side).relu() if s else None
-    weight, bias = random(o, c + s, 3, 3) * (2 / (9 * (c + s))) ** 0.5, torch.randn(o, dtype=torch.bfloat16)
-    grad = random(batch, o, side - 2, side - 2)
+def row_of(call: Call, wanted: tuple[Tensor, ...], dtype: torch.dtype, **facts: Any) -> dict[str, Any]:
+    """Check a call twice, and time it."""
+    with torch.inference_mode():
+        first, second = call(), call()
+        error = max(relative_l2(a, b) for a, b in zip(first, wanted, strict=True))
+        same_bits = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        calls = 1 if facts["algorithm"] == "direct" else 10
+        seconds = median_seconds(call, calls)
+    passes = error <= ERROR_BOUNDS[dtype] and same_bits
+    dtype_name = str(dtype).removeprefix("torch.")
+    return facts | {"dtype": dtype_name, "error": error, "same_bits": same_bits, "seconds": seconds, "passes": passes}
+
+
+def draw(dtype: torch.dtype, *size: int) -> Tensor:
+    """Draw activations."""
+    return torch.randn(size, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+
+def conv_rows(layer: Layer, batch: int, dtype: torch.dtype) -> list[dict[str, Any]]:
+    """Check and time one 3x3 layer."""
+    _, c, s, o, side, pools = layer
+    x, skip = draw(dtype, batch, c, side, side).relu(), draw(dtype, batch, s, side, side).relu() if s else None
+    weight, bias = draw(dtype, o, c + s, 3, 3) * (2 / (9 * (c + s))) ** 0.5, torch.randn(o, dtype=dtype)
+    grad = draw(dtype, batch, o, side - 2, side - 2)
     exact = [t if t is None else t.double() for t in (x, weight, skip, grad)]
+    name = f"{c}{f'+{s}' if s else ''} -> {o}, {side}{' pool' if pools else ''}"
+    tflop = 2e-12 * 9 * (c + s) * o * batch * (side - 2) ** 2
     rows = []
     for direction in ("forward", "data", "weight"):
         if direction == "forward":
@@ -124,27 +164,58 @@ def rows_of(layer: tuple[int, int, int, int, bool], batch: int, algorithms: list
             torch_call = functools.partial(plain_gradients, x, weight, skip, grad, direction)
         with torch.inference_mode():
             torch_seconds = median_seconds(torch_call)
-        for algorithm in algorithms:
+        for algorithm in algorithms_for(dtype):
             if direction == "forward":
                 call = native(x, weight, bias, skip, pools, algorithm)
             else:
                 call = gradients(x, weight, skip, grad, algorithm, direction)
-            with torch.inference_mode():
-                first, second = call(), call()
-                row = {
-                    "layer": f"{c}{f'+{s}' if s else ''} -> {o}, {side}{' pool' if pools else ''}",
-                    "batch": batch,
-                    "direction": direction,
-                    "algorithm": algorithm,
-                    "error": max(relative_l2(a, b) for a, b in zip(first, wanted, strict=True)),
-                    "same_bits": all(torch.equal(a, b) for a, b in zip(first, second, strict=True)),
-                    "tflop": 2e-12 * 9 * (c + s) * o * batch * (side - 2) ** 2,
-                    "seconds": median_seconds(call),
-                    "torch_seconds": torch_seconds,
-                }
-            row["passes"] = row["error"] <= ERROR_BOUND and row["same_bits"]
-            rows.append(row)
+            facts = {"layer": name, "batch": batch, "direction": direction, "algorithm": algorithm, "tflop": tflop}
+            rows.append(row_of(call, wanted, dtype, torch_seconds=torch_seconds, **facts))
     return rows
+
+
+def up_rows(layer: Layer, batch: int, dtype: torch.dtype) -> list[dict[str, Any]]:
+    """Check and time one up-conv."""
+    _, c, _, o, side, _ = layer
+    x, grad = draw(dtype, batch, c, side, side).relu(), draw(dtype, batch, o, 2 * side, 2 * side)
+    weight, bias = torch.randn(c, o, 2, 2, dtype=dtype) * (2 / c) ** 0.5, torch.randn(o, dtype=dtype)
+    tflop = 2e-12 * 4 * c * o * batch * side**2
+    rows = []
+    for direction in ("forward", "data", "weight"):
+        needs = [direction == "data", direction == "weight", direction == "weight"]
+        backward = functools.partial(torch.ops.unet_fast.up_conv_backward, grad, x, weight, needs)
+
+        def ours(direction: str = direction, backward: Call = backward) -> tuple[Tensor, ...]:
+            if direction == "forward":
+                return (ops.up_conv(x, weight, bias),)
+            return tuple(tensor for tensor in backward() if tensor.numel())
+
+        def plain(
+            x: Tensor, weight: Tensor, bias: Tensor, grad: Tensor, direction: str = direction, mask: list[bool] = needs
+        ) -> tuple[Tensor, ...]:
+            if direction == "forward":
+                return (F.conv_transpose2d(x, weight, bias, stride=2),)
+            options = ([o], [2, 2], [0, 0], [1, 1], True, [0, 0], 1, mask)
+            found = torch.ops.aten.convolution_backward(grad, x, weight, *options)
+            return tuple(tensor for tensor in found if tensor is not None)
+
+        with torch.inference_mode():
+            torch_seconds = median_seconds(functools.partial(plain, x, weight, bias, grad))
+        wanted = plain(x.double(), weight.double(), bias.double(), grad.double())
+        facts = {"layer": f"up {c} -> {o}, {side}", "batch": batch, "direction": direction, "algorithm": "auto"}
+        rows.append(row_of(ours, wanted, dtype, torch_seconds=torch_seconds, tflop=tflop, **facts))
+    return rows
+
+
+def checked(layer: Layer, batch: int, dtype: torch.dtype) -> list[dict[str, Any]]:
+    """Check and time a layer."""
+    return (up_rows if layer.is_up else conv_rows)(layer, batch, dtype)
+
+
+def small(layer: Layer) -> Layer:
+    """Return a layer of an eighth of the channels and few pixels."""
+    c, s, o = layer.channels // 8, layer.skip // 8, layer.outputs // 8
+    return Layer(layer.is_up, c, s, o, 18 if layer.pools else 9 if layer.is_up else 17, layer.pools)
 
 
 def network_rows(batch: int, base: int, tile: int) -> list[dict[str, Any]]:
@@ -178,12 +249,13 @@ def network_rows(batch: int, base: int, tile: int) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]], peak_tflops: float) -> list[str]:
     """Return Markdown."""
-    lines = ["| layer | batch | direction | algorithm | error | us | floor, us | TFLOP/s | torch, us | torch / ours |"]
-    lines.append("|---|--:|---|---|--:|--:|--:|--:|--:|--:|")
+    columns = ["layer", "batch", "dtype", "direction", "algorithm", "error", "us", "floor, us", "TFLOP/s", "torch, us"]
+    lines = [f"| {' | '.join([*columns, 'torch / ours'])} |", "|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
         floor, us, torch_us = 1e6 * row["tflop"] / peak_tflops, 1e6 * row["seconds"], 1e6 * row["torch_seconds"]
         lines.append(
-            f"| {row['layer']} | {row['batch']} | {row['direction']} | {row['algorithm']} | {row['error']:.1e}"
+            f"| {row['layer']} | {row['batch']} | {row['dtype']} | {row['direction']} | {row['algorithm']}"
+            f" | {row['error']:.1e}"
             f"{'' if row['passes'] else ' WRONG'} | {us:.1f} | {floor:.1f} | {row['tflop'] / row['seconds']:.0f}"
             f" | {torch_us:.1f} | {torch_us / us:.2f} |"
         )
@@ -204,22 +276,20 @@ def main() -> int:
     options = parser.parse_args()
     start, has_gpu = time.monotonic(), torch.cuda.is_available()
     torch.backends.cudnn.benchmark = True
-    algorithms = ["direct"]
-    if has_gpu:
-        algorithms = (["wgmma"] if torch.cuda.get_device_capability() == (9, 0) else []) + ["mma", "direct"]
+    torch.set_float32_matmul_precision("high")  # an up-conv of float32 is then TF32
+    dtypes = [torch.bfloat16, torch.float16, torch.float32] if has_gpu else [torch.bfloat16]
     rows: list[dict[str, Any]] = []
     networks: list[dict[str, Any]] = []
     with torch.device("cuda" if has_gpu else "cpu"):
         torch.manual_seed(0)
         for batch in options.batch:
-            for layer in LAYERS:
+            for dtype, layer in itertools.product(dtypes if batch == options.batch[0] else dtypes[:1], LAYERS):
                 if time.monotonic() - start > options.seconds:
-                    print(f"left out for lack of time: batch {batch}, {layer}")
+                    print(f"left out for lack of time: batch {batch}, {dtype}, {layer}")
                     continue
-                c, s, o, _, pools = layer
-                small = (c // 8, s // 8, o // 8, 18 if pools else 17, pools)
-                rows += rows_of(small if options.quick else layer, batch, algorithms)
-                print(*table(rows[-3 * len(algorithms) :], options.peak_tflops)[2:], sep="\n", flush=True)
+                new = checked(small(layer) if options.quick else layer, batch, dtype)
+                print(*table(new, options.peak_tflops)[2:], sep="\n", flush=True)
+                rows += new
             if not options.skip_networks:
                 networks += network_rows(batch, 8 if options.quick else 64, 188 if options.quick else 572)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.gpu_layers import ERROR_BOUND, Call, median_seconds
+from benchmarks.gpu_layers import ERROR_BOUNDS, Call, median_seconds
 from benchmarks.instances import cells
 from tests.norms import relative_l2
 from unet_fast import ops, reference
@@ -33,7 +33,7 @@ from unet_fast.augment import AugmentConfig, random_warp
 ROTATED_BYTES, MAX_INPUTS = 200e6, 10
 CLASSES, CHANNELS = 2, 64
 drawn_cells = functools.lru_cache(cells)  # seconds for a large map
-BFLOAT16_ERROR, FLOAT32_ERROR, SAME_BITS = ERROR_BOUND, 1e-5, 0.0
+BFLOAT16_ERROR, FLOAT32_ERROR, SAME_BITS = ERROR_BOUNDS[torch.bfloat16], 1e-5, 0.0
 
 
 class Case(NamedTuple):

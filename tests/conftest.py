@@ -28,12 +28,12 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     _C.set_instruction_set(before)
 
 
-@pytest.fixture
-def cuda() -> torch.device:
-    """CUDA, where there is one."""
+@pytest.fixture(params=["cuda"])
+def cuda(request: pytest.FixtureRequest) -> torch.device:
+    """CUDA, where there is one; its tests have "cuda" in their names, as those of `device` have."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    return torch.device("cuda")
+    return torch.device(request.param)
 
 
 @pytest.fixture

@@ -27,3 +27,11 @@ def test_operators(tmp_path):
     assert {"first layer", "head", "weight map", "loss", "mirrored tiles"} <= {row["operator"] for row in rows}
     assert all(row["passes"] and row["bytes"] > 0 and row["seconds"] > 0 for row in rows)
     assert len((tmp_path / "operators.md").read_text().splitlines()) == 2 + len(rows)
+
+
+def test_training(tmp_path):
+    run_quickly("gpu_training", tmp_path, "--batch", "1", "2")
+    rows = json.loads((tmp_path / "training.json").read_text())["training"]
+    assert [row["batch"] for row in rows] == [1, 1, 2, 2]
+    assert all(row["tiles_per_second"] > 0 and 0 < row["busy"] <= 1 for row in rows)
+    assert len((tmp_path / "training.md").read_text().splitlines()) == 2 + len(rows)

@@ -47,6 +47,7 @@ FAULTS = [
     ("mma", MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
     ("mma", MMA, "(warp & 3) * 32, (warp >> 2)", "(warp & 1) * 32, (warp >> 2)"),
     ("mma", MMA, "first = all_steps * split", "first = 0 * split"),
+    ("mma", MMA, "value = to_tf32(value);", "(void)value;"),
     ("mma", MMA_STORE, "(split * args.images + part.image)", "(part.image)"),
     ("mma", MMA_STORE, "if (args.mask && !is_rest) {", "if (false) {"),
     ("mma", PACKED, "p > q || p != p", "p < q"),
@@ -72,7 +73,7 @@ KERNELS = {
     "mma weight": ("conv_relu_weight_grad_mma", "conv_tensor_core_weight_grad"),
 }
 EMULATOR = ("emulator", "emulator_tensor_core", "emulator_mma", "emulator_wgmma", "fiber")
-PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits")
+PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "few_channels")
 
 
 def compile_to(objects: Path, source: Path, includes: list[Path]) -> Path:

@@ -11,13 +11,13 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.mark.parametrize(("capability", "chosen"), [((7, 5), "float32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
 def test_auto(monkeypatch, capability, chosen):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose_precision("auto", CUDA, "native") == chosen
-    assert choose_precision("auto", CPU, "native") == "float32"
+    assert choose_precision("auto", CUDA) == chosen
+    assert choose_precision("auto", CPU) == "float32"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 def test_what_is_named_is_taken(precision):
-    assert choose_precision(precision, CPU, "native") == precision
+    assert choose_precision(precision, CPU) == precision
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_is_named_is_taken(precision):
 )
 def test_errors(precision, device, message):
     with pytest.raises(ValueError, match=message):
-        choose_precision(precision, device, "native")
+        choose_precision(precision, device)
 
 
 @pytest.mark.parametrize("outside", [True, False])

@@ -1,28 +1,17 @@
 """Training from the command line: it learns, it repeats, it says what is wrong."""
 
 import csv
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
-from tests.training import TINY, assert_same, weights
+from tests.training import TINY, assert_same, bright_cells, weights
 from unet_fast.checkpoint import load_model
 from unet_fast.config import TrainConfig
-from unet_fast.data import synthetic_cells
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
 from unet_fast.trainer.step import Step
-
-
-def bright_cells(count):
-    """Cells that are brighter than their surroundings, under noise: learned within seconds."""
-    drawn = synthetic_cells(count, 192, seed=1)
-    noise = np.random.default_rng(0)
-    images = [(90 + 80 * (labels > 0) + noise.normal(0, 40, labels.shape))[None] for labels in drawn.instances]
-    return replace(drawn, images=[image.clip(0, 255).astype(np.uint8) for image in images])
 
 
 def test_learns(tmp_path):

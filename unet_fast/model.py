@@ -36,7 +36,7 @@ class _Convolution(nn.Module):
 
     def convert(self, dtype: torch.dtype) -> None:
         """Keep weight and bias in a dtype, in the memory order of tensor cores; gradients go on to the parameters."""
-        channels_last = self.weight.is_cuda and self.weight.shape[-1] == 3 and dtype != torch.float32
+        channels_last = self.weight.is_cuda and self.weight.shape[-1] == 3
         memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.converted = self.weight.to(dtype, memory_format=memory_format), self.bias.to(dtype)
 

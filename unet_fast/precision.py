@@ -12,11 +12,11 @@ DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat1
 _SWITCHES: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
 
-def choose_precision(choice: PrecisionChoice, device: torch.device, backend: str) -> Precision:
+def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
     """Return a precision; "auto" is bf16 on CUDA from Ampere (compute capability 8) on, else float32.
 
     Raises:
-        ValueError: the device or the backend cannot compute in it.
+        ValueError: there is no such precision, or the device cannot compute in it.
     """
     if choice not in ("auto", *DTYPES):
         raise ValueError(f"precision: wanted auto, {', '.join(DTYPES)}, got {choice}")
@@ -25,8 +25,6 @@ def choose_precision(choice: PrecisionChoice, device: torch.device, backend: str
         return "bf16" if ampere else "float32"
     if choice == "tf32" and device.type != "cuda":
         raise ValueError(f"precision: tf32 is a mode of CUDA devices, got device {device}")
-    if choice == "fp16" and device.type == "cuda" and backend == "native":
-        raise ValueError("precision: the native operators have no fp16 on CUDA: give bf16, or --backend torch")
     return choice
 
 

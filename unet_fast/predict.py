@@ -5,12 +5,13 @@ the valid convolutions consume, and the predictions are laid side by side. Nothi
 result is that of one pass over the whole image. Files are read and written tile by tile; memory holds a few tiles.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from unet_fast.data import Normalization
 from unet_fast.geometry import TilePlan
 from unet_fast.networks import Network
 from unet_fast.precision import DTYPES, PrecisionChoice, choose_precision
+from unet_fast.prediction.dask_arrays import is_lazy, predict_dask
 from unet_fast.prediction.files import Job, OutputFormat, OutputLayout, find_jobs
 from unet_fast.prediction.memory import choose_batch, choose_tile, parse_memory
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
@@ -33,12 +35,15 @@ from unet_fast.prediction.segmenter import Options, Segmenter, digest_of
 from unet_fast.prediction.source import Source
 from unet_fast.prediction.work import Results, class_dtype
 
+if TYPE_CHECKING:
+    import dask.array
+
 _UNFINISHED = ".unfinished"
 
 
 def predict(
     model: Network,
-    image: NDArray[Any] | Tensor,
+    image: "NDArray[Any] | Tensor | dask.array.Array | str | os.PathLike[str]",
     tile: int | tuple[int, int] | None = None,
     probabilities: bool = False,
     *,
@@ -46,12 +51,14 @@ def predict(
     average: Averaged = "none",
     precision: PrecisionChoice = "auto",
     progress: bool = False,
-) -> NDArray[Any]:
+) -> Any:
     """Segment one image of any size.
 
     Args:
         model: the network; used in evaluation mode, on the device where it is.
-        image: [H, W] or [C, H, W]; real numbers, computed in float32.
+        image: [H, W] or [C, H, W]; real numbers, computed in float32. A dask array of that shape, or the path of an
+            OME-Zarr image, whose planes are segmented one by one, is segmented by the scheduler of dask when the
+            result is asked for.
         tile: largest input side of a tile in pixels, a legal one (16k + 60); default what fits into half of the free
             memory, at most 2044. The result does not depend on it.
         probabilities: return the probability of each class instead of the most probable class.
@@ -60,22 +67,26 @@ def predict(
             mirrors and rotations by 90 degrees.
         precision: in which the network computes, "float32", "tf32", "bf16" or "fp16"; "auto" (default) is bf16 on CUDA
             from Ampere on, else float32. Probabilities are float32.
-        progress: show a bar over the tiles.
+        progress: show a bar over the tiles; dask has its own.
 
     Returns:
-        uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W].
+        uint8 class numbers [H, W] (uint16 beyond 256 classes), or float32 probabilities [K, H, W]. Of a dask array or a
+        path a dask array with a chunk for each tile, with the axes of the planes in front, and the same numbers.
 
     Raises:
         ValueError: the image has not the network's channels or holds nan, the tile is illegal, or the device cannot
             compute in the precision.
     """
+    if not isinstance(image, np.ndarray | Tensor) and is_lazy(image):
+        lazy_options = probabilities, normalization or Normalization("none"), average, precision
+        return predict_dask(model, image, tile, *lazy_options)
     pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     planar = pixels[None] if pixels.ndim == 2 else pixels
     if planar.ndim != 3 or planar.shape[0] != model.channels:
         wanted = f"[{model.channels}, H, W]" + (" or [H, W]" if model.channels == 1 else "")
         raise ValueError(f"image: wanted shape {wanted}, got {list(pixels.shape)}")
     device = next(model.parameters()).device
-    chosen = choose_precision(precision, device, getattr(model, "backend", "torch"))
+    chosen = choose_precision(precision, device)
     dtype = DTYPES[chosen]
     source = Source(planar, "CYX", "image")
     tile = choose_tile(model, source.size, None, device, dtype) if tile is None else tile
@@ -161,9 +172,11 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, together.local)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     model = load_model(config.model)
     model.net.to(device)
-    precision = choose_precision(config.precision, device, getattr(model.net, "backend", "torch"))
+    precision = choose_precision(config.precision, device)
     jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     options = Options(

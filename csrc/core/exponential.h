@@ -21,26 +21,38 @@ UNET_FAST_FUNCTION uint32_t bits_of_float(float value) {
   return bits;
 }
 
-// exp(x) for x <= 0, down to the least subnormal number; NaN stays NaN.
-// x = n ln 2 + r with |r| <= ln 2 / 2; exp(x) = 2^n exp(r).
-UNET_FAST_FUNCTION float exp_nonpositive(float x) {
-  constexpr float kLowest = -104.0f;     // exp(-104) rounds to 0
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
+// x = n ln 2 + r with |r| <= ln 2 / 2. Number is float, or a vector of it that is computed lane by lane.
+template <class Number>
+struct ExponentialParts {
+  Number n_shifted;  // n + kRoundingShift, in whose lowest bits n stands
+  Number n;
+  Number exp_r;
+};
+
+constexpr float kRoundingShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+
+template <class Number>
+UNET_FAST_FUNCTION ExponentialParts<Number> exponential_parts(Number x) {
   constexpr float kLog2 = 0.693359375f, kLog2Rest = -2.12194440e-4f;  // ln 2 in two parts: n * kLog2 is exact
-  x = x < kLowest ? kLowest : x;
-  const float shifted = x * 1.44269504f + kRound, n = shifted - kRound;
-  const float r = x - n * kLog2 - n * kLog2Rest;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
+  const Number shifted = x * 1.44269504f + kRoundingShift, n = shifted - kRoundingShift;
+  const Number r = x - n * kLog2 - n * kLog2Rest;
+  Number p = 1.9875691500e-4f * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
+  return {shifted, n, p * (r * r) + r + 1.0f};
+}
+
+constexpr float kLowestExponent = -104.0f;  // its exponential rounds to 0
+
+// exp(x) for x <= 0, down to the least subnormal number; NaN stays NaN.
+UNET_FAST_FUNCTION float exp_nonpositive(float x) {
+  const ExponentialParts<float> parts = exponential_parts(x < kLowestExponent ? kLowestExponent : x);
   // 2^n in two factors, both normal numbers, so that the product rounds once where it is subnormal.
-  const auto exponent = static_cast<int32_t>(bits_of_float(shifted) - bits_of_float(kRound));
+  const auto exponent = static_cast<int32_t>(bits_of_float(parts.n_shifted) - bits_of_float(kRoundingShift));
   const int32_t half = exponent >> 1, rest = exponent - half;
-  return p * float_from_bits(static_cast<uint32_t>(half + 127) << 23) *
+  return parts.exp_r * float_from_bits(static_cast<uint32_t>(half + 127) << 23) *
          float_from_bits(static_cast<uint32_t>(rest + 127) << 23);
 }
 

@@ -9,8 +9,10 @@
 
 namespace unet_fast {
 
+// Here and in what takes them, Number is float, or a vector of it that is computed lane by lane.
+template <class Number>
 struct BSplineWeights {
-  float first, middle, last;  // factors of the values at the control points 0, 1 and 2
+  Number first, middle, last;  // factors of the values at the control points 0, 1 and 2
 };
 
 // The cubic B-spline that interpolates d0, d1, d2 at 0, 1, 2 with mirror boundary is, at 0 <= f <= 2,
@@ -22,7 +24,7 @@ struct BSplineWeights {
 // For f = t <= 1, u(t) = b0 c1 + b1 c0 + b2 c1 + b3 c2 with the B-spline's pieces b0 = (1-t)^3/6,
 // b1 = (3t^3-6t^2+4)/6, b2 = (-3t^3+3t^2+3t+1)/6, b3 = t^3/6. Inserting c leaves the cubics below, whose factors are
 // exact in float32; the other half is their mirror image.
-UNET_FAST_FUNCTION BSplineWeights bspline_weights(float f) {
+UNET_FAST_FUNCTION BSplineWeights<float> bspline_weights(float f) {
   const bool left = f < 1.0f;
   const float t = left ? f : 2.0f - f;
   const float square = t * t;
@@ -46,7 +48,7 @@ struct WarpRow {
 };
 
 UNET_FAST_FUNCTION WarpAxis warp_axis(const float* affine, const float* displacement, float y,
-                                      const BSplineWeights& w) {
+                                      const BSplineWeights<float>& w) {
   const float* d = displacement;
   return {affine[0] * y,
           affine[1],
@@ -58,21 +60,28 @@ UNET_FAST_FUNCTION WarpAxis warp_axis(const float* affine, const float* displace
 
 // affine [2, 3], displacement [2, 3, 3], y: row of the output, step: grid_step(height).
 UNET_FAST_FUNCTION WarpRow warp_row(const float* affine, const float* displacement, float y, float step) {
-  const BSplineWeights weights = bspline_weights(y * step);
+  const BSplineWeights<float> weights = bspline_weights(y * step);
   return {warp_axis(affine, displacement, y, weights), warp_axis(affine + 3, displacement + 9, y, weights)};
 }
 
-// Keeps a coordinate in the range of int32; NaN becomes the lower bound.
+// Coordinates stay in the range of int32.
+constexpr float kFarCoordinate = 1 << 30;
+
+// NaN becomes the lower bound.
 UNET_FAST_FUNCTION float limit_coordinate(float s) {
-  constexpr float kFar = 1 << 30;
-  const float bounded = s > -kFar ? s : -kFar;
-  return bounded < kFar ? bounded : kFar;
+  const float bounded = s > -kFarCoordinate ? s : -kFarCoordinate;
+  return bounded < kFarCoordinate ? bounded : kFarCoordinate;
+}
+
+template <class Number>
+UNET_FAST_FUNCTION Number unlimited_coordinate(const WarpAxis& row, Number x, const BSplineWeights<Number>& w) {
+  const Number affine = (row.affine_y + row.affine_x * x) + row.shift;
+  return affine + ((w.first * row.first + w.middle * row.middle) + w.last * row.last);
 }
 
 // The coordinate, in pixels from the crop's corner, that output pixel x of the row reads.
-UNET_FAST_FUNCTION float warp_coordinate(const WarpAxis& row, float x, const BSplineWeights& w) {
-  const float affine = (row.affine_y + row.affine_x * x) + row.shift;
-  return limit_coordinate(affine + ((w.first * row.first + w.middle * row.middle) + w.last * row.last));
+UNET_FAST_FUNCTION float warp_coordinate(const WarpAxis& row, float x, const BSplineWeights<float>& w) {
+  return limit_coordinate(unlimited_coordinate(row, x, w));
 }
 
 // Floor for |s| <= 2^30, without a library call where SSE4 is missing.
@@ -85,22 +94,28 @@ UNET_FAST_FUNCTION int32_t floor_to_int(float s) {
 UNET_FAST_FUNCTION int32_t nearest_to_int(float s) { return floor_to_int(s + 0.5f); }
 
 // a at t = 0, b at t = 1.
-UNET_FAST_FUNCTION float linear(float a, float b, float t) { return a + t * (b - a); }
+template <class Number>
+UNET_FAST_FUNCTION Number linear(Number a, Number b, Number t) {
+  return a + t * (b - a);
+}
 
+template <class Number>
 struct CubicWeights {
-  float w0, w1, w2, w3;  // factors of the pixels at -1, 0, 1 and 2
+  Number w0, w1, w2, w3;  // factors of the pixels at -1, 0, 1 and 2
 };
 
 // Cubic convolution at 0 <= t < 1 (Keys 1981, a = -1/2). At t = 0 exactly 0, 1, 0, 0.
-UNET_FAST_FUNCTION CubicWeights cubic_weights(float t) {
-  const float s = 1.0f - t, square = t * t;
-  const float w0 = -0.5f * (t * (s * s));
-  const float w3 = -0.5f * (s * square);
-  const float w1 = 1.0f - square * (2.5f - 1.5f * t);
+template <class Number>
+UNET_FAST_FUNCTION CubicWeights<Number> cubic_weights(Number t) {
+  const Number s = 1.0f - t, square = t * t;
+  const Number w0 = -0.5f * (t * (s * s));
+  const Number w3 = -0.5f * (s * square);
+  const Number w1 = 1.0f - square * (2.5f - 1.5f * t);
   return {w0, w1, 1.0f - ((w0 + w1) + w3), w3};
 }
 
-UNET_FAST_FUNCTION float cubic(float p0, float p1, float p2, float p3, const CubicWeights& w) {
+template <class Number>
+UNET_FAST_FUNCTION Number cubic(Number p0, Number p1, Number p2, Number p3, const CubicWeights<Number>& w) {
   return ((w.w0 * p0 + w.w1 * p1) + w.w2 * p2) + w.w3 * p3;
 }
 

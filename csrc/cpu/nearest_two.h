@@ -4,57 +4,17 @@
 //           met). Threads take groups of strips of 64 columns.
 //   band    threads take bands. Inside a band the two sweeps go on from what lies above and below it; where they meet,
 //           the up to four candidates of a pixel become the two vertically nearest distinct instances.
-//   row     a vector of pixels walks left and right at once: k = 1, 2, ... until k alone is farther than the second
-//           nearest found, or than `reach` allows.
+//   row     the row's candidates become the two nearest of each pixel (cpu/row_search.h).
 //
 // Everything of a band fits the second-level cache, and the scratch memory hardly grows with the image.
 #pragma once
 
 #include "core/instance.h"
 #include "core/parallel.h"
-#include "cpu/column_sweep.h"
-#include "cpu/id_vector.h"
-#include "cpu/nearest_two_layout.h"
-#include "ops/nearest_two_distances.h"
+#include "cpu/row_search.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
-
-// One slot's part of the workspace.
-template <class Id>
-struct Slot {
-  Id* ids[2];           // [kBandRows][pitch]: of the nearest and second nearest instance of the pixel's column
-  int32_t* squares[2];  // [kBandRows][pitch]: their squared vertical distances
-  Id* lowest;           // [strips] least and
-  Id* highest;          // [strips] greatest id among the candidates of a strip
-  int32_t* wanted;      // [W] -1 where the distances of a pixel are wanted, else 0
-  int32_t* d1;          // [W] squared distances of one row
-  int32_t* d2;          // [W]
-  int64_t* in_reach;    // [strips] instances among the candidates in reach of a strip: 0, 1 or 2 (or more)
-  int64_t* left;        // [strips] nearest strip with candidates at or left of a strip, far outside where there is none
-  int64_t* right;       // [strips] the same to the right
-  int64_t pitch;
-
-  Slot(const NearestTwoLayout& layout, char* memory) : pitch(layout.pitch) {
-    const int64_t candidates = kBandRows * layout.pitch, width = layout.strips * kStrip;
-    const auto take = [&memory](auto*& pointer, int64_t count) {
-      pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(memory);
-      memory += count * static_cast<int64_t>(sizeof *pointer);
-    };
-    take(in_reach, layout.strips);
-    take(left, layout.strips);
-    take(right, layout.strips);
-    for (Id*& id : ids) take(id, candidates);
-    take(lowest, layout.strips);
-    take(highest, layout.strips);
-    for (int32_t*& square : squares) take(square, candidates);
-    take(wanted, width);
-    take(d1, width);
-    take(d2, width);
-  }
-
-  int64_t at(int64_t band_row, int64_t x) const { return band_row * pitch + kRowPadding + x; }
-};
 
 template <class Id, class Consumer>
 class NearestTwo {
@@ -89,8 +49,6 @@ class NearestTwo {
   }
 
  private:
-  static constexpr int64_t kFarStrip = 1 << 20;
-
   using Read = void (*)(const InstanceMaps& maps, int64_t row, int64_t strip, Id* ids);
 
   // ---- sweep --------------------------------------------------------------------------------------------------------
@@ -166,12 +124,14 @@ class NearestTwo {
     const int64_t first = band * kBandRows, rows = clamp(maps_.height - first, 0, kBandRows);
     for (int64_t strip = 0; strip < layout_.strips; ++strip) find_candidates(slot, image, band, strip, rows);
     for (int64_t strip = 0; strip < layout_.strips; ++strip) slot.in_reach[strip] = count_in_reach(slot, strip);
-    find_neighbours(slot);
+    const RowSearch<Id> search = {slot, maps_.width, reach_};
+    bool is_near = true;  // what one row is like, the next ones are
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t image_row = image * maps_.height + first + row;
       consumer_.want(image_row, slot.wanted);
       for (int64_t x = maps_.width; x < layout_.strips * kStrip; ++x) slot.wanted[x] = 0;
-      for (int64_t x = 0; x < maps_.width; x += kLanes) search(slot, row, x);
+      is_near = is_near && search.walk(row);
+      if (!is_near) search.follow_envelopes(row);
       consumer_.take(image_row, slot.wanted, slot.d1, slot.d2);
     }
   }
@@ -252,74 +212,6 @@ class NearestTwo {
       highest = slot.highest[i] > highest ? slot.highest[i] : highest;
     }
     return lowest < highest ? 2 : lowest == highest ? 1 : 0;
-  }
-
-  void find_neighbours(const Slot<Id>& slot) const {
-    const auto has_candidates = [&](int64_t strip) { return slot.lowest[strip] <= slot.highest[strip]; };
-    int64_t nearest = -kFarStrip;
-    for (int64_t strip = 0; strip < layout_.strips; ++strip) {
-      slot.left[strip] = nearest = has_candidates(strip) ? strip : nearest;
-    }
-    nearest = kFarStrip;
-    for (int64_t strip = layout_.strips - 1; strip >= 0; --strip) {
-      slot.right[strip] = nearest = has_candidates(strip) ? strip : nearest;
-    }
-  }
-
-  // The least distance from k on at which one of the pixels from column x on meets a strip with candidates.
-  int64_t skip(const Slot<Id>& slot, int64_t x, int64_t k) const {
-    const int64_t left_column = x + kLanes - 1 - k, right_column = x + k;
-    const int64_t left = left_column >= 0 ? slot.left[left_column / kStrip] : -kFarStrip;
-    const int64_t right = right_column < maps_.width ? slot.right[right_column / kStrip] : kFarStrip;
-    const int64_t to_left = x - (left * kStrip + kStrip - 1), to_right = right * kStrip - (x + kLanes - 1);
-    const int64_t nearest = to_left < to_right ? to_left : to_right;
-    return nearest > k ? nearest : k;
-  }
-
-  // ---- row ----------------------------------------------------------------------------------------------------------
-
-  // d1 and d2 of kLanes pixels from column x on.
-  UNET_FAST_METHOD void search(const Slot<Id>& slot, int64_t row, int64_t x) const {
-    const Ints wanted = load<Ints>(slot.wanted + x);
-    const int64_t in_reach = slot.in_reach[x / kStrip], at = slot.at(row, x);
-    // One instance alone matters only where all distances are asked for.
-    const bool in_vain = in_reach == 0 || (in_reach == 1 && reach_ < kUnlimitedReach) || !any(wanted);
-    if (in_vain) {
-      store(slot.d1 + x, Ints{} + kInfiniteSquare);
-      store(slot.d2 + x, Ints{} + kInfiniteSquare);
-      return;
-    }
-    Ints d1 = load<Ints>(slot.squares[0] + at), d2 = load<Ints>(slot.squares[1] + at);
-    IdVector<Id> id1 = load<IdVector<Id>>(slot.ids[0] + at);
-    const auto insert = [&](int i, int64_t offset, int32_t square) {
-      const Ints d = load<Ints>(slot.squares[i] + at + offset) + square;
-      const auto id = load<IdVector<Id>>(slot.ids[i] + at + offset);
-      const Ints loser = d > d1 ? d : d1;
-      const Ints second = loser < d2 ? loser : d2;
-      d2 = as_ints(id == id1) ? d2 : second;
-      id1 = pick<Id>(d < d1, id, id1);
-      d1 = d < d1 ? d : d1;
-    };
-    const int64_t right = maps_.width - x, farthest = x + kLanes > right ? x + kLanes : right;
-    for (int32_t k = 1; k < farthest; ++k) {
-      if (k % kLanes == 0) {  // empty parts of a large image
-        k = static_cast<int32_t>(clamp(skip(slot, x, k), k, farthest));
-        if (k == farthest) break;
-      }
-      // What is not yet seen is at least k away. It matters where the second nearest is farther than k, unless the sum
-      // of both distances is beyond the reach even so: d1 + k if d1 <= k, else 2 k.
-      Ints open = wanted & ((in_reach > 1 ? d2 : d1) > k * k);
-      if (2 * k > reach_) {
-        const int32_t rest = reach_ - k;
-        if (rest < 0) break;
-        open &= d1 <= rest * rest;
-      }
-      if (!any(open)) break;
-      if (k < x + kLanes) insert(0, -k, k * k), insert(1, -k, k * k);
-      if (k < right) insert(0, k, k * k), insert(1, k, k * k);
-    }
-    store(slot.d1 + x, d1);
-    store(slot.d2 + x, d2);
   }
 
   const InstanceMaps& maps_;

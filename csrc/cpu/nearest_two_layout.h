@@ -34,7 +34,8 @@ UNET_FAST_FUNCTION NearestTwoLayout nearest_two_layout(const InstanceMaps& maps,
   layout.slot_bytes = 2 * kBandRows * layout.pitch * candidate  // candidates
                       + 2 * layout.strips * layout.id_bytes     // least and greatest id of each strip
                       + 3 * width * 4                           // what is wanted of a row, and its two squares
-                      + 3 * layout.strips * 8;                  // instances in reach of each strip, and its neighbours
+                      + layout.strips * 8                       // instances in reach of each strip
+                      + width * (2 * 8 + 4);                    // two envelopes of a row, and its nearest columns
   layout.bytes = maps.images * layout.bands * layout.boundary_bytes + slots * layout.slot_bytes;
   return layout;
 }

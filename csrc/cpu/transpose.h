@@ -1,4 +1,4 @@
-// The transpose of a square of kLanes vectors, in registers.
+// Transposes in registers.
 #pragma once
 
 #include <utility>
@@ -16,13 +16,15 @@ UNET_FAST_FUNCTION void swap_quarters(Vector& upper, Vector& lower, std::index_s
   lower = __builtin_shufflevector(a, b, (kLane & kStep ? kLanes + kLane : kLane + kStep)...);
 }
 
-template <int kStep = kLanes / 2>
-UNET_FAST_FUNCTION void transpose(Vector (&rows)[kLanes]) {
+// Of each square that kRows vectors are made of: lanes kRows j + c of the rows become the lanes of row c from kRows j
+// on.
+template <int kRows, int kStep = kRows / 2>
+UNET_FAST_FUNCTION void transpose(Vector (&rows)[kRows]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
+  for (int i = 0; i < kRows; ++i) {
     if (!(i & kStep)) swap_quarters<kStep>(rows[i], rows[i + kStep], std::make_index_sequence<kLanes>());
   }
-  if constexpr (kStep > 1) transpose<kStep / 2>(rows);
+  if constexpr (kStep > 1) transpose<kRows, kStep / 2>(rows);
 }
 
 }  // namespace unet_fast::UNET_FAST_ISA

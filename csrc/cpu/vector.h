@@ -146,6 +146,27 @@ UNET_FAST_FUNCTION void prefetch(const void* from, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(static_cast<const char*>(from) + i);
 }
 
+// `a` where it is greater (less) than `b`, else `b`: also where one of them is NaN.
+UNET_FAST_FUNCTION Vector greater_of(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+UNET_FAST_FUNCTION Vector lesser_of(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
+
 // Which lanes a later value wins over the best so far, in the order of torch's max_pool2d: where it is greater, and
 // always where it is NaN.
 UNET_FAST_FUNCTION auto wins(Vector value, Vector best) { return (value > best) | (value != value); }

@@ -1,16 +1,11 @@
-// weighted_cross_entropy on the CPU: 64 pixels at a time, whatever the strides. Each class's logits of the 64 pixels
-// are read into a small array, and every loop over 64 becomes vector code. Up to 16 classes stay there; of more, each
-// is read again for the sum of the exponentials and for the gradient.
+// weighted_cross_entropy on the CPU: blocks of 64 pixels (cpu/softmax_block.h), which stay in the first-level cache
+// from the logits to the loss or the gradient.
 #include "cpu/kernels.h"
 
-#include "core/exponential.h"
+#include "cpu/softmax_block.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
-
-constexpr int64_t kPixels = 64;                     // at a time
-constexpr int64_t kMostKept = 16;                   // classes
-constexpr int32_t kIgnored = -1, kOutOfRange = -2;  // instead of a class
 
 // Where the values of a [N, K, H, W] tensor lie. Dimensions that follow each other in memory are one long row.
 struct Rows {
@@ -43,134 +38,7 @@ Rows logit_rows(const WeightedLogits& input) {
   return rows_of(input, input.stride_n, input.stride_k, input.stride_y, input.stride_x);
 }
 
-// The logits, classes and weights of up to kPixels neighbours in a row, and what a softmax needs of them.
-// Behind `count` pixels stand ignored ones.
-template <class T>
-struct Block {
-  const WeightedLogits& input;
-  const T* logits;  // of the first pixel
-  int64_t stride_k, stride_x, count;
-  bool is_kept;  // whether all classes stay in `value`
-  int32_t of_class[kPixels];
-  float weight[kPixels];
-  float top[kPixels];                 // the greatest logit
-  float sum[kPixels];                 // of exp(z - top)
-  float own[kPixels];                 // logit of the pixel's class
-  float value[kMostKept][kPixels];    // logits z, then exp(z - top) of each class, or of the one at hand
-  int64_t bad_class = kIgnoredClass;  // or one out of range
-
-  Block(const WeightedLogits& input, const Rows& rows, int64_t first, int64_t count)
-      : input(input),
-        logits(static_cast<const T*>(input.logits) + rows.offset(first)),
-        stride_k(rows.stride_k),
-        stride_x(rows.stride_x),
-        count(count),
-        is_kept(input.class_count <= kMostKept) {
-    if (input.classes_dtype == DType::uint8) {
-      read_classes(static_cast<const uint8_t*>(input.classes) + first);
-    } else {
-      read_classes(static_cast<const int64_t*>(input.classes) + first);
-    }
-    for (int64_t i = 0; i < kPixels; ++i) weight[i] = 1;
-    if (input.weights) memcpy(weight, input.weights + first, sizeof(float) * static_cast<size_t>(count));
-    const bool two_channels_last = input.class_count == 2 && stride_k == 1 && stride_x == 2;
-    if (two_channels_last && count == kPixels) {
-      read_pairs();
-    } else if (is_kept) {
-      for (int64_t k = 0; k < input.class_count; ++k) read(k);
-    }
-    find_top();
-    if (input.class_count == 2) {
-      find_sum_of_two();
-    } else {
-      find_sum();
-    }
-  }
-
-  template <class Class>
-  void read_classes(const Class* __restrict classes) {
-    for (int64_t i = count; i < kPixels; ++i) of_class[i] = kIgnored;
-    const int64_t class_count = input.class_count;
-    int32_t least = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const bool in_range = classes[i] >= 0 && static_cast<int64_t>(classes[i]) < class_count;
-      const int32_t other = classes[i] == kIgnoredClass ? kIgnored : kOutOfRange;
-      of_class[i] = in_range ? static_cast<int32_t>(classes[i]) : other;
-      least = of_class[i] < least ? of_class[i] : least;
-    }
-    for (int64_t i = 0; i < count && least == kOutOfRange; ++i) {
-      if (of_class[i] == kOutOfRange) bad_class = static_cast<int64_t>(classes[i]);
-    }
-  }
-
-  void read_pairs() {
-    const T* __restrict from = logits;
-    for (int64_t i = 0; i < kPixels; ++i) {
-      value[0][i] = to_float(from[2 * i]);
-      value[1][i] = to_float(from[2 * i + 1]);
-    }
-  }
-
-  // Reads the logits of class k.
-  float* read(int64_t k) {
-    const T* __restrict from = logits + k * stride_k;
-    float* __restrict z = value[is_kept ? k : 0];
-    if (count < kPixels) {
-      for (int64_t i = 0; i < kPixels; ++i) z[i] = i < count ? to_float(from[i * stride_x]) : 0.0f;
-    } else if (stride_x == 1) {
-      for (int64_t i = 0; i < kPixels; ++i) z[i] = to_float(from[i]);
-    } else {
-      for (int64_t i = 0; i < kPixels; ++i) z[i] = to_float(from[i * stride_x]);
-    }
-    return z;
-  }
-
-  float* logits_of(int64_t k) { return is_kept ? value[k] : read(k); }
-
-  void find_top() {
-    memcpy(top, logits_of(0), sizeof top);
-    for (int64_t k = 1; k < input.class_count; ++k) {
-      const float* z = logits_of(k);
-      for (int64_t i = 0; i < kPixels; ++i) top[i] = z[i] > top[i] ? z[i] : top[i];
-    }
-  }
-
-  // The same as find_sum: of two exponentials one is exp(0) = 1.
-  void find_sum_of_two() {
-    float* __restrict first = value[0], * __restrict second = value[1];
-    for (int64_t i = 0; i < kPixels; ++i) {
-      const bool rises = first[i] < second[i];
-      own[i] = of_class[i] == 0 ? first[i] : of_class[i] == 1 ? second[i] : 0.0f;
-      const float lower = exp_nonpositive((rises ? first[i] : second[i]) - top[i]);
-      first[i] = rises ? lower : 1.0f;
-      second[i] = rises ? 1.0f : lower;
-      sum[i] = 1.0f + lower;
-    }
-  }
-
-  void find_sum() {
-    memset(sum, 0, sizeof sum);
-    memset(own, 0, sizeof own);
-    for (int32_t k = 0; k < input.class_count; ++k) {
-      float* __restrict z = logits_of(k);
-      for (int64_t i = 0; i < kPixels; ++i) {
-        own[i] = of_class[i] == k ? z[i] : own[i];
-        z[i] = exp_nonpositive(z[i] - top[i]);
-        sum[i] += z[i];
-      }
-    }
-  }
-
-  // exp(z - top) of class k.
-  float* exponentials(int64_t k) {
-    if (is_kept) return value[k];
-    float* __restrict z = read(k);
-    for (int64_t i = 0; i < kPixels; ++i) z[i] = exp_nonpositive(z[i] - top[i]);
-    return z;
-  }
-};
-
-// block(Block&, first pixel) for the blocks of one chunk. A block never crosses the end of a row.
+// function(block, first pixel) for the blocks of one chunk. A block never crosses the end of a row.
 template <class T, class Function>
 void for_each_block(const WeightedLogits& input, const Rows& rows, int64_t chunk, const Function& function) {
   const int64_t begin = chunk * kLossChunk, pixels = input.pixels();
@@ -178,7 +46,8 @@ void for_each_block(const WeightedLogits& input, const Rows& rows, int64_t chunk
   for (int64_t first = begin; first < end;) {
     const int64_t in_row = rows.length - first % rows.length, in_chunk = end - first;
     const int64_t most = in_row < in_chunk ? in_row : in_chunk, count = most < kPixels ? most : kPixels;
-    Block<T> block(input, rows, first, count);
+    const T* logits = static_cast<const T*>(input.logits) + rows.offset(first);
+    SoftmaxBlock<T> block(input, logits, rows.stride_k, rows.stride_x, first, count);
     function(block, first);
     first += count;
   }
@@ -188,7 +57,7 @@ template <class T>
 LossPartial sum_chunk(const WeightedLogits& input, const Rows& rows, int64_t chunk) {
   double loss[kPixels] = {}, weight[kPixels] = {};
   LossPartial partial = {0, 0, kIgnoredClass};
-  for_each_block<T>(input, rows, chunk, [&](const Block<T>& block, int64_t) {
+  for_each_block<T>(input, rows, chunk, [&](const SoftmaxBlock<T>& block, int64_t) {
     if (block.bad_class != kIgnoredClass) partial.bad_class = block.bad_class;
     float own[kPixels], counted[kPixels];
     for (int64_t i = 0; i < kPixels; ++i) {
@@ -208,32 +77,67 @@ LossPartial sum_chunk(const WeightedLogits& input, const Rows& rows, int64_t chu
   return partial;
 }
 
-// Writes the gradient of one block, w / Z (softmax - onehot) = w / Z / sum (exp(z - top) - sum onehot): in this form
-// the difference is the only rounding near 0.
+// Turns the exponentials of a block into the gradient w / Z (softmax - onehot) = w / Z / sum (exp(z - top) - sum
+// onehot): in this form the difference is the only rounding near 0.
 template <class T>
-void write_gradient(Block<T>& block, float scale, T* __restrict out, int64_t stride_k, int64_t stride_x) {
-  float factor[kPixels];
-  for (int64_t i = 0; i < kPixels; ++i) factor[i] = scale * block.weight[i] / block.sum[i];
-  const int64_t class_count = block.input.class_count;
-  const bool channels_last = block.is_kept && stride_k == 1 && stride_x == class_count;
-  for (int32_t k = 0; k < class_count; ++k) {
-    float* __restrict grad = block.exponentials(k);
-    for (int64_t i = 0; i < kPixels; ++i) {
-      const float value = factor[i] * (grad[i] - (block.of_class[i] == k ? block.sum[i] : 0.0f));
-      grad[i] = block.of_class[i] != kIgnored ? value : 0.0f;
+void find_gradient(SoftmaxBlock<T>& block, float scale) {
+  for (int64_t i = 0; i < kPixels; i += kLanes) {
+    const Classes classes = load_classes(block.of_class + i);
+    const Vector sum = load(block.sum + i), factor = scale * load(block.weight + i) / sum;
+    for (int32_t k = 0; k < block.input.class_count; ++k) {
+      const Vector value = factor * (load(block.value[k] + i) - (classes == k ? sum : Vector{}));
+      store(block.value[k] + i, classes != kIgnored ? value : Vector{});
     }
-    if (channels_last) continue;
-    for (int64_t i = 0; i < block.count; ++i) out[k * stride_k + i * stride_x] = from_float<T>(grad[i]);
   }
-  if (!channels_last) return;
-  if (class_count == 2) {
-    for (int64_t i = 0; i < block.count; ++i) {
-      out[2 * i] = from_float<T>(block.value[0][i]);
-      out[2 * i + 1] = from_float<T>(block.value[1][i]);
+}
+
+// `streams`: whether to write past the caches where whole lines are written at once.
+template <class T>
+void store_row(const float* __restrict values, int64_t count, T* __restrict to, bool streams) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (streams && reinterpret_cast<uintptr_t>(to) % sizeof(Vector) == 0) {
+      for (int64_t i = 0; i < count; i += kLanes) stream(to + i, load(values + i));
+      return;
     }
-  } else {
-    for (int64_t i = 0; i < block.count; ++i) {
-      for (int64_t k = 0; k < class_count; ++k) out[i * class_count + k] = from_float<T>(block.value[k][i]);
+  }
+  for (int64_t i = 0; i < count; ++i) to[i] = from_float<T>(values[i]);
+}
+
+// The values of a whole block in channels_last memory, at least 4 classes.
+void write_transposed(const SoftmaxBlock<float>& block, float* out, bool streams) {
+  alignas(64) float packed[kIgnoredClass * kPixels];
+  const int64_t class_count = block.input.class_count;
+  for_each_quad(class_count, [&](int64_t k, int64_t i) {
+    const auto* values = reinterpret_cast<const float (*)[kPixels]>(&block.value[k][i]);
+    write_quads(values, class_count, packed + i * class_count + k);
+  });
+  store_row(packed, class_count * kPixels, out, streams);
+}
+
+template <class T>
+void write_gradient(const SoftmaxBlock<T>& block, T* __restrict out, int64_t stride_k, int64_t stride_x, bool streams) {
+  const int64_t class_count = block.input.class_count;
+  if (SoftmaxBlock<T>::is_channels_last(class_count, stride_k, stride_x)) {
+    if (class_count == 2) {
+      for (int64_t i = 0; i < block.count; ++i) {
+        out[2 * i] = from_float<T>(block.value[0][i]);
+        out[2 * i + 1] = from_float<T>(block.value[1][i]);
+      }
+      return;
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      if (block.count == kPixels && class_count >= 4) {
+        write_transposed(block, out, streams);
+        return;
+      }
+    }
+  }
+  for (int64_t k = 0; k < class_count; ++k) {
+    T* __restrict to = out + k * stride_k;
+    if (stride_x == 1 && block.count == kPixels) {
+      store_row(block.value[k], kPixels, to, streams);
+    } else {
+      for (int64_t i = 0; i < block.count; ++i) to[i * stride_x] = from_float<T>(block.value[k][i]);
     }
   }
 }
@@ -273,16 +177,19 @@ void weighted_cross_entropy_backward(const WeightedCrossEntropyBackwardArgs& arg
   Rows grad_rows = rows_of(input, args.grad_stride_n, args.grad_stride_k, args.grad_stride_y, args.grad_stride_x);
   join_rows(input, rows, grad_rows);
   const auto scale = static_cast<float>(*args.grad * *args.scale);
+  const bool streams = streams_pay(args.grad_logits, input.pixels() * input.class_count);
   visit_float_type(input.logits_dtype, [&](auto logit) {
     using T = decltype(logit);
     parallel_tasks(threads, (chunks + kChunksPerTask - 1) / kChunksPerTask, [&](int64_t task, int64_t) {
       const int64_t begin = task * kChunksPerTask, end = begin + kChunksPerTask;
       for (int64_t chunk = begin; chunk < end && chunk < chunks; ++chunk) {
-        for_each_block<T>(input, rows, chunk, [&](Block<T>& block, int64_t first) {
+        for_each_block<T>(input, rows, chunk, [&](SoftmaxBlock<T>& block, int64_t first) {
           T* grad = static_cast<T*>(args.grad_logits) + grad_rows.offset(first);
-          write_gradient(block, scale, grad, grad_rows.stride_k, grad_rows.stride_x);
+          find_gradient(block, scale);
+          write_gradient(block, grad, grad_rows.stride_k, grad_rows.stride_x, streams);
         });
       }
+      finish_streams();
     });
   });
 }

@@ -34,7 +34,7 @@ __device__ float interpolate(const In* plane, const Taps<2>& y, const Taps<2>& x
 
 template <class In>
 __device__ float interpolate(const In* plane, const Taps<4>& y, const Taps<4>& x) {
-  const CubicWeights weights = cubic_weights(x.fraction);
+  const CubicWeights<float> weights = cubic_weights(x.fraction);
   float rows[4];
   for (int k = 0; k < 4; ++k) {
     const In* row = plane + y.offset[k];
@@ -66,7 +66,7 @@ __global__ void elastic_warp_kernel(ElasticWarpArgs args) {
     const WarpRow warp = warp_row(args.affine + 6 * b, args.displacement + 18 * b, static_cast<float>(y), step_y);
     const In* image = static_cast<const In*>(args.image) + args.source[b] * args.image_stride_n;
     for (int64_t x = threadIdx.x; x < args.out_width; x += kBlock) {
-      const BSplineWeights weights = bspline_weights(static_cast<float>(x) * step_x);
+      const BSplineWeights<float> weights = bspline_weights(static_cast<float>(x) * step_x);
       const float at_y = warp_coordinate(warp.y, static_cast<float>(x), weights);
       const float at_x = warp_coordinate(warp.x, static_cast<float>(x), weights);
       const Taps<kTaps> taps_y(at_y, args.origin[2 * b], args.height, args.image_stride_y);

@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(kPixels) head_kernel(HeadArgs args, int64_t pi
   for (int k = 0; k < kClasses; ++k) {
     sum[k] = args.bias && k < classes ? to_float(static_cast<const T*>(args.bias)[k]) : 0.0f;
   }
+#pragma unroll 1
   for (int group = 0; group < groups; ++group) {
     float value[kCount];
     load_values(value, rows[thread * pixel_step(groups) + group].value);
@@ -85,7 +86,7 @@ int64_t chunks_of(const HeadBackwardArgs& args) {
 
 template <class T, int kClasses>
 __global__ void __launch_bounds__(kBlock) head_backward_kernel(HeadBackwardArgs args, int64_t pixels, int64_t chunks) {
-  constexpr int kCount = kVector<T>, kStep = kClasses > 4 ? 2 : 4;  // pixels that are loaded at a time
+  constexpr int kCount = kVector<T>, kStep = kClasses > 2 ? 2 : 4;  // pixels that are loaded at a time
   const int channels = static_cast<int>(args.channels), classes = static_cast<int>(args.classes);
   const int groups = channels / kCount, group = static_cast<int>(threadIdx.x) % groups, c = group * kCount;
   const int worker = static_cast<int>(threadIdx.x) / groups, workers = kBlock / groups;

@@ -12,7 +12,7 @@ template <class T>
 constexpr int kVector = 16 / sizeof(T);
 
 template <class T, int kCount>
-struct alignas(kCount * sizeof(T)) Values {
+struct alignas(kCount < kVector<T> ? kCount * sizeof(T) : 16) Values {
   T value[kCount];
 };
 

@@ -160,7 +160,9 @@ int main(int count, char** arguments) {
     forward<BFloat16>({1, 64, 0, 64, 20, 38, 0, true}, algorithm);
     forward<BFloat16>({1, 72, 8, 72, 9, 12}, algorithm);
     forward<Float16>({1, 200, 64, 8, 5, 6}, algorithm);  // parts of sums
-    data_gradient<BFloat16>({1, 24, 8, 16, 5, 9}, algorithm);
+    // Masked; several tiles, as a warp is rarely ahead of the others.
+    data_gradient<BFloat16>({1, 40, 8, 16, 5, algorithm == ConvAlgorithm::mma ? 9 : 240}, algorithm);
+    if (algorithm == ConvAlgorithm::mma) tf32_rounds();
     return report();
   }
   // Around chunks of 64 channels, blocks of 64 and 128 outputs, and tiles of 8 x 32, 16 x 16, 4 x 64, 16 x 32 pixels.
@@ -190,11 +192,11 @@ int main(int count, char** arguments) {
   };
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::wgmma, ConvAlgorithm::mma}) {
     for (const Layer& layer : layers) both(layer, algorithm, BFloat16{});
-    for (const Layer& layer : split) both(layer, algorithm, BFloat16{}), both(layer, algorithm, Float16{});
+    for (const Layer& layer : split) both(layer, algorithm, Float16{});
     for (const int i : {2, 4, 8}) both(layers[i], algorithm, Float16{});
   }
-  for (const int i : {0, 1, 2, 4, 5, 8, 9}) both(layers[i], ConvAlgorithm::mma, float{});
-  for (const Layer& layer : split) both(layer, ConvAlgorithm::mma, float{});
+  for (const int i : {1, 2, 4, 5, 8}) both(layers[i], ConvAlgorithm::mma, float{});
+  both(split[0], ConvAlgorithm::mma, float{});
   tf32_rounds();
   return report();
 }

@@ -52,12 +52,42 @@ def test_far_apart(device):
 @pytest.mark.parametrize("width", [640, 700, 703])
 @pytest.mark.parametrize("cells", [1, 2, 3])
 def test_few_pixels_in_an_empty_image(device, generator, width, cells):
-    """Empty strips of 64 columns are skipped: instances at their edges, and on either side of a pixel."""
+    """Searched along the envelopes of a row: instances at the edges of strips, and on either side of a pixel."""
     for columns in ([0, 63, 64], [64, 575, 639], [127, 128, 320], [639, 300, 63], [320, 321, 0]):
         labels = torch.zeros(1, 40, width, dtype=torch.int32)
         for cell, x in enumerate(columns[:cells], start=1):
             labels[0, (11 * cell * cell) % 40, x] = cell
         assert_exact(labels, labels.numpy(), device)
+
+
+def adversarial_layouts() -> dict[str, torch.Tensor]:
+    """Instances to which the search along a row has far to go, or that lie at one distance."""
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(900), indexing="ij")
+    return {
+        "a diagonal of single pixels": torch.where(x == 9 * y, y + 1, 0),
+        "a column of single pixels": torch.where(x == 0, y + 1, 0),
+        "all in one corner": torch.where((y < 8) & (x < 40), 40 * y + x + 1, 0),
+        "one instance on either side of another": torch.where(x == 450, 2, (x % 899 == 0).long()),
+        "two in turns": torch.where((x % 300 == 7) & (y == 3), 1 + x // 300 % 2, 0),
+        "one behind another": torch.where((x == 600) & (y % 40 == 0), 1 + y // 40, 0),
+        "symmetric": torch.where((y == 48) & ((x == 400) | (x == 500)), x, 0),
+    }
+
+
+@pytest.mark.parametrize("name", adversarial_layouts())
+def test_adversarial_layouts(device, name):
+    labels = adversarial_layouts()[name].int()[None]
+    d1, d2 = ops.nearest_two_distances(labels.to(device))
+    pixels = labels[0].nonzero()
+    ids = labels[0][tuple(pixels.T)]
+    for y in range(0, 96, 5):  # against all pixels of all instances
+        place = torch.stack([torch.full((900,), y), torch.arange(900)], 1)
+        squares = (place[:, None] - pixels).square().sum(2)
+        of_id = torch.stack([squares[:, ids == i].amin(1) for i in ids.unique()], 1)
+        least = torch.cat([of_id, torch.full((900, 1), 1 << 60)], 1).sort(1).values[:, :2].double().sqrt().float()
+        infinite = torch.where(least > 1e6, torch.inf, least)
+        assert torch.equal(d1[0, y].cpu(), infinite[:, 0])
+        assert torch.equal(d2[0, y].cpu(), infinite[:, 1])
 
 
 @pytest.mark.parametrize("dtype", LABEL_DTYPES)

@@ -89,6 +89,24 @@ def test_every_dtype(device, generator, dtype, class_dtype, channels_last, class
     check_case(device, logits, classes.to(class_dtype), weights, "weight", grad_rtol=1e-5 + epsilon, atol=smallest)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("classes_count", [1, 2, 3, 4, 5, 8, 9, 16, 17, 255])
+def test_every_number_of_classes(device, generator, classes_count, channels_last):
+    logits, classes, weights = random_case((1, classes_count, 9, 50), generator)
+    if channels_last:
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    check_case(device, logits, classes, weights, "weight")
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradient_larger_than_the_caches(device, generator, channels_last):
+    """It is written past them; a row of 720 pixels begins on a line of them, and its end is no whole block."""
+    logits, classes, weights = random_case((1, 9, 720, 720), generator)
+    if channels_last:
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    check_case(device, logits, classes, weights, "weight", atol=4e-7)  # the worst of four million
+
+
 def test_large_logits(device, generator):
     logits, classes, weights = random_case((1, 3, 20, 30), generator, scale=1e4)
     check_case(device, logits, classes, weights, "weight")

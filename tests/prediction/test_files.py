@@ -72,7 +72,7 @@ def test_a_challenge(tmp_path):
     with pytest.raises(FileNotFoundError, match="wanted a sequence 01 with frames"):
         find_jobs(tmp_path / "01_GT", OUT, "ctc", False)
     with pytest.raises(ValueError, match="format: wanted auto or tiff, as the layout ctc is one of TIFF files"):
-        find_jobs(tmp_path, OUT, "ctc", False, "ome-zarr")
+        find_jobs(tmp_path, OUT, "auto", False, "ome-zarr")
 
 
 def test_a_stack_of_probabilities(tmp_path):

@@ -4,13 +4,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from unet_fast.geometry import is_legal, legal_side
+from unet_fast.data import Normalization
+from unet_fast.geometry import TilePlan, is_legal, legal_side
 from unet_fast.model import UNet
+from unet_fast.ops._native import _C
 from unet_fast.prediction import memory
 from unet_fast.prediction.memory import choose_tile, free_memory, parse_memory, tile_bytes
+from unet_fast.prediction.network import TileNetwork, evaluating
+from unet_fast.prediction.pipeline import Task, TileReader, predict_tiles
+from unet_fast.prediction.source import Source
 
 CPU = torch.device("cpu")
 
@@ -64,6 +70,7 @@ def test_what_is_free(tmp_path):
 PEAK = """
 import sys, torch
 from unet_fast.model import UNet
+from unet_fast.ops._native import _C
 torch.set_num_threads(2)
 base, side = map(int, sys.argv[1:])
 status = lambda name: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
@@ -86,3 +93,64 @@ def test_a_tile_needs_no_more_than_is_said(base, side):
     )
     needed, said = int(done.stdout), tile_bytes(UNet(base=base), (side, side))
     assert said / 6 < needed <= said
+
+
+LIMITED = """
+import resource, sys, torch
+import numpy as np
+from unet_fast.model import UNet
+from unet_fast.prediction.network import TileNetwork, evaluating
+torch.set_num_threads(2)
+torch.manual_seed(0)
+net = UNet(base=2, depth=2)
+tile = torch.rand(1, 1, int(sys.argv[1]), int(sys.argv[1]), generator=torch.Generator().manual_seed(0))
+network = TileNetwork(net)
+with evaluating(net, many=True):
+    network(tile[..., :316, :316])
+    size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+    limit = size * 1024 + (int(sys.argv[2]) << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    found = network(tile)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert network.largest is not None and network.largest < tile.shape[-1], network.largest
+    assert torch.equal(found, TileNetwork(net)(tile))
+print("largest", network.largest)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc/self/status")
+def test_where_memory_ends_tiles_get_smaller():
+    """Not by errors that a test raises, but by those of the allocators, in a process that may have no more."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, "4004", "500"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "largest" in done.stdout, done.stderr
+
+
+def test_tiles_are_computed_in_the_memory_of_those_before():
+    """A map of the first level has 10,000 pages here, more than malloc would keep."""
+    resource = pytest.importorskip("resource", reason="counts page faults on POSIX")
+    net, tiles, faults = UNet(base=16, depth=1).eval(), 10, []
+    side = legal_side(800, net.sides)
+    image = np.random.default_rng(0).random((1, 800, tiles * 800), np.float32)
+    plan = TilePlan(image.shape[1:], side, net.sides)
+    assert len(plan.output_origins) == tiles
+    reader = TileReader(Source(image, "CYX", "image"), plan, Normalization("none"), CPU)
+    tasks = [Task(0, index) for index in range(tiles)]
+    with evaluating(net, many=True):
+        for _ in predict_tiles(reader, TileNetwork(net), tasks, lambda found: found.probabilities.argmax(0)):
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    map_pages = net.base * side**2 * 4 // resource.getpagesize()
+    assert faults[-1] - faults[-4] < map_pages / 2, np.diff(faults)
+
+
+@pytest.mark.parametrize("instruction_set", _C.supported_instruction_sets())
+@pytest.mark.parametrize("base", [16, 32])
+def test_packed_weights_are_counted(base, instruction_set):
+    net, before = UNet(base=base), _C.instruction_set()
+    _C.set_instruction_set(instruction_set)
+    try:
+        with net.packed_weights():
+            packed = sum(weight.numel() * 4 for weight in net._packed.values() if weight is not None)
+        # Planes of an odd number of cache lines, and whole blocks of outputs, take a little more.
+        assert 0.98 * packed < memory._packed_bytes(net) < 1.5 * packed
+    finally:
+        _C.set_instruction_set(before)

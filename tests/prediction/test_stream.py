@@ -147,6 +147,38 @@ def test_axes_and_pixel_size_are_kept(tmp_path, run, axes, shape, written, kind)
         assert np.array_equal(file.asarray().reshape(-1, 2, 40, 30), np.rint(np.stack(expected) * 255))
 
 
+@pytest.mark.parametrize("axes", ["TZCYX", "CYX"])
+def test_channels_of_a_stack_are_one_image(tmp_path, axes):
+    """A hyperstack is segmented plane by plane, with all channels of a plane at once."""
+    folder = save(tmp_path / "run", direct_net(2))
+    image = noise((3, 2, 2, 40, 30)[-len(axes) :])
+    tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, photometric="minisblack", metadata={"axes": axes})
+    arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", folder, "--result", "classes"]
+    assert main([str(argument) for argument in arguments]) == 0
+    model = load_model(folder)
+    expected = [predict(model.net, plane, normalization=model.normalization) for plane in image.reshape(-1, 2, 40, 30)]
+    with tifffile.TiffFile(tmp_path / "a_labels.tif") as file:
+        assert file.series[0].axes == axes.replace("C", "")
+        assert np.array_equal(file.asarray().reshape(-1, 40, 30), expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gap": 3}, {"min_size": 5}, {"fill_holes": True}, {"gap": 0, "min_size": 3, "fill_holes": True}]
+)
+def test_options_for_objects(tmp_path, run, options):
+    sparse = np.random.default_rng(1).random((90, 70)) < 0.03
+    image = np.where(sparse, noise((90, 70)), 0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))[: 1 if value is True else 2]]
+    arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", run, "--tile", 60, "--tta", "mirrors", *flags]
+    assert main([str(argument) for argument in arguments]) == 0
+    model = load_model(run)
+    mask = predict(model.net, image, normalization=model.normalization, average="mirrors")
+    expected = label_instances(mask, **options)
+    assert np.array_equal(tifffile.imread(tmp_path / "a_labels.tif"), expected)
+    assert not np.array_equal(expected, label_instances(mask))
+
+
 def test_challenges(tmp_path, run):
     sequence = tmp_path / "data" / "01"
     sequence.mkdir(parents=True)

@@ -151,12 +151,35 @@ def test_a_non_finite_loss_names_the_batch_and_keeps_the_checkpoint(train, monke
         run = train("--epochs", "2", *options, status=1)
     assert taken == list(range(7 + behind))
     error = capsys.readouterr().err
-    assert "the loss is nan at epoch 1, step 2, tiles of " in error and "this step changed no weights" in error
+    assert (
+        "the loss or its gradient is nan at epoch 1, step 2, tiles of " in error
+        and "this step changed no weights" in error
+    )
     assert any(f"tiles of {i};" in error for i in range(5))
     state = load_checkpoint(run / "checkpoint_last.pt")
     assert state["state"]["epoch"] == 1 and all(value.isfinite().all() for value in state["net"].values())
     assert main(["--resume", str(run)]) == 0
     assert_same(weights(run), weights(train("--epochs", "2", *options, out="whole")))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_too(train, monkeypatch, capsys):
+    class Spoilt(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, scores):
+            return scores.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("nan")
+
+    def spoilt(scores, *arguments, **options):
+        return weighted_cross_entropy(Spoilt.apply(scores), *arguments, **options)
+
+    monkeypatch.setattr(step_module, "weighted_cross_entropy", spoilt)
+    run = train("--steps", "2", "--checkpoint_minutes", "1e-9", status=1)
+    assert "the loss or its gradient is nan at epoch 0, step 0" in capsys.readouterr().err
+    state = load_checkpoint(run / "checkpoint_last.pt")
+    assert state["state"]["step"] == 0 and all(value.isfinite().all() for value in state["net"].values())
 
 
 def test_parts_of_a_step_change_rounding_alone(train):

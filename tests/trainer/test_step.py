@@ -92,3 +92,32 @@ def test_on_cuda_a_step_is_a_graph(tmp_path, monkeypatch, cells, flavour, device
             torch.testing.assert_close(value, direct[name], rtol=0, atol=5e-3, msg=name)
     else:
         assert_same(graph, direct)
+
+
+@pytest.mark.parametrize("device", [CUDA])
+@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-3), ("tf32", 1e-2), ("bf16", 5e-2), ("fp16", 2e-2)])
+def test_on_cuda_every_precision_follows_float32(tmp_path, cells, precision, bound, device):
+    command = ["--data", str(cells), *TINY, "--base", "8", "--dropout", "0", "--steps", "4", "--validate_every", "9"]
+    assert main([*command, "--device", "cpu", "--out", str(tmp_path / "exact")]) == 0
+    assert main([*command, "--device", device, "--precision", precision, "--out", str(tmp_path / "run")]) == 0
+    loss, wanted = (_state(tmp_path / run)[2] for run in ("run", "exact"))
+    assert loss == pytest.approx(wanted, rel=bound)
+
+
+@pytest.mark.parametrize("device", [CUDA])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_on_cuda_the_same_seed_gives_the_same_bits(tmp_path, cells, precision, device):
+    command = ["--data", str(cells), *TINY, "--base", "8", "--steps", "7", "--deterministic", "true"]
+    for run in ("a", "b"):
+        assert main([*command, "--device", device, "--precision", precision, "--out", str(tmp_path / run)]) == 0
+    torch.use_deterministic_algorithms(False)
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_on_cuda_a_stopped_run_goes_on_as_if_it_never_had(tmp_path, cells, device):
+    command = ["--data", str(cells), *TINY, "--steps", "8", "--schedule", "constant", "--device", device]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    assert main([*command, "--steps", "5", "--out", str(tmp_path / "parts")]) == 0
+    assert main(["--resume", str(tmp_path / "parts"), "--steps", "8"]) == 0
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))

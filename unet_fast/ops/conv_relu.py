@@ -140,16 +140,16 @@ def pack_conv_relu(weight: Tensor) -> Tensor | None:
 
     Returns:
         On the CPU the transformed weight, four times the memory of the weight (six where AMX multiplies it) and valid
-        for the instruction set in use; on CUDA a weight of bfloat16 or float16 in the memory order of tensor cores
-        (channels_last).
-        None where "auto" takes the weight as it is.
+        for the instruction set in use; on CUDA, where tensor cores may take it, a weight in their memory order
+        (channels_last). None where "auto" takes the weight as it is.
 
     Raises:
         ValueError: the weight has the wrong shape or device.
         TypeError: the weight has the wrong dtype.
     """
     if weight.is_cuda:
-        return _channels_last(weight) if weight.dtype in (torch.bfloat16, torch.float16) else None
+        takes_tensor_cores = weight.dtype != torch.float32 or allows_tf32(weight)
+        return _channels_last(weight) if takes_tensor_cores else None
     floats = _C.conv_relu_packed(weight)
     if not floats:
         return None

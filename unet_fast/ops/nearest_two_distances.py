@@ -10,8 +10,8 @@ def nearest_two_distances(labels: Tensor, ignore_label: int | None = None) -> tu
     """Measure the Euclidean distance of each pixel to its nearest and to its second nearest distinct instance.
 
     A distance runs between pixel centres, to the nearest pixel of the instance; it is exact (a whole number's root,
-    rounded once). The time does not depend on the number of instances. In a large image with a single small instance
-    each row is searched from end to end.
+    rounded once). On the CPU the time grows with the number of pixels alone, however many instances there are and
+    wherever they lie.
 
     Args:
         labels: [N, H, W], uint8, uint16, uint32, int32 or int64, any strides: instance ids, 0 and less is background.

@@ -70,7 +70,8 @@ def find_jobs(
     if layout == "ctc" and not frames:
         raise FileNotFoundError(f"input: wanted a sequence 01 with frames t000.tif, or a folder of such, got {source}")
     if form.startswith("ome-zarr") and (frames or layout == "isbi"):
-        raise ValueError(f"format: wanted auto or tiff, as the layout {layout} is one of TIFF files, got {form}")
+        challenge = "ctc" if frames else layout
+        raise ValueError(f"format: wanted auto or tiff, as the layout {challenge} is one of TIFF files, got {form}")
     if frames:
         jobs = [_challenge_job(frame, output, probabilities) for frame in frames]
     elif layout == "isbi":

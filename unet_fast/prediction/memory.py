@@ -7,15 +7,15 @@ import torch
 
 from unet_fast.geometry import legal_side, nearest_legal_sides
 from unet_fast.networks import Network
+from unet_fast.ops import build_info
 
 # Larger tiles cost fewer operations per pixel of the result: at base 64 2.0 MFLOP at 572, 1.7 at 1020, 1.5 at 2044,
 # 1.4 without end. Beyond this little is gained, and an interrupted run would lose more.
 LARGEST_TILE = 2044
 
 # What is alive at once, measured (tests/prediction/test_memory.py): float32 maps of the size of the tile beside those
-# of the network (`maps_per_channel`), and bytes for each pair of first-level channels, which the packed weights take.
+# of the network (`maps_per_channel`). The packed weights are counted.
 _MAPS = 10
-_WEIGHT_BYTES = 128 << 10
 _SHARE = 0.5  # of what is free
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -73,7 +73,14 @@ def tile_bytes(net: Network, tile: tuple[int, int], dtype: torch.dtype = torch.f
         count: of the tiles that it computes at once.
     """
     maps = net.maps_per_channel * net.base * dtype.itemsize + 4 * (_MAPS + net.channels + 3 * net.classes)
-    return int(maps * tile[0] * tile[1]) * count + _WEIGHT_BYTES * net.base**2
+    return int(maps * tile[0] * tile[1]) * count + _packed_bytes(net)
+
+
+def _packed_bytes(net: Network) -> int:
+    """Return what the packed weights take at most; see `unet_fast.ops.pack_conv_relu`."""
+    copies = 6 if build_info().instruction_set == "amx" else 4
+    weights = [weight for weight in net.parameters() if weight.shape[2:] == (3, 3)]
+    return copies * 4 * sum(weight.numel() for weight in weights)
 
 
 def choose_tile(

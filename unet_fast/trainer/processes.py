@@ -30,7 +30,7 @@ class Processes:
 
     @classmethod
     def join(cls, device: str) -> "Processes":
-        """Join the processes that torchrun started (gloo on the CPU, nccl on CUDA); without torchrun, there is one.
+        """Join the processes that torchrun started (gloo, and nccl on CUDA); without torchrun, there is one.
 
         Args:
             device: "cpu", "cuda" or "auto"; on CUDA each process of a machine takes the device of its number there.
@@ -44,13 +44,15 @@ class Processes:
             raise ValueError(f"device: wanted cpu, cuda or auto, got {device!r}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device: wanted a device that torch can use, got {device!r}: no CUDA here")
+        if chosen.type == "cuda":
+            if dist.is_torchelastic_launched():
+                chosen = torch.device("cuda", dist.get_node_local_rank())
+            torch.cuda.set_device(chosen)
         if not dist.is_torchelastic_launched():
             return cls(0, 1, chosen)
-        if chosen.type == "cuda":
-            chosen = torch.device("cuda", dist.get_node_local_rank())
-            torch.cuda.set_device(chosen)
         if not dist.is_initialized():
-            backend = "nccl" if chosen.type == "cuda" else "gloo"
+            # What the processes tell each other from step to step goes past the devices, which need not wait for it.
+            backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
             timeout = timedelta(minutes=2)  # to meet: if that fails, torchrun starts all again
             store, rank, count = next(rendezvous("env://", timeout=timeout))
             # torchrun keeps one store over its restarts: without a prefix the addresses of dead processes lie in it.
@@ -84,7 +86,7 @@ class Processes:
         return value if self.count == 1 else self._sum_of(value if self.first else 0.0)
 
     def _sum_of(self, value: float) -> float:
-        return float(self.sum(torch.tensor(value, dtype=torch.float64, device=self.device)))
+        return float(self.sum(torch.tensor(value, dtype=torch.float64)))
 
     def leave(self) -> None:
         """Wait for the others, then part."""

@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from unet_fast.config import TrainConfig
 from unet_fast.data import IGNORED_CLASS
@@ -68,7 +69,7 @@ class Step:
         return ", a step is a CUDA graph"
 
     def take(self, batches: Sequence[Batch], dropout_seeds: Sequence[Sequence[int]], rate: float, step: int) -> Tensor:
-        """Move the weights along the gradients of a step; where its loss is not finite, nothing moves.
+        """Move the weights along the gradients of a step; where loss or gradient are not finite, nothing moves.
 
         Args:
             batches: the parts of this process.
@@ -77,7 +78,8 @@ class Step:
             step: number of the step since the start of the run, from 0.
 
         Returns:
-            The loss over all parts and processes, float64 on the device, which may not have computed it yet.
+            The loss over all parts and processes, float64 on the device, which may not have computed it yet; not
+            finite where the gradient is not.
         """
         self.rate = rate
         set_rate(self.optimizer, rate)
@@ -108,17 +110,19 @@ class Step:
                     )
                     self.scaler.scale(loss).backward()
                     total += loss.detach()
-        result = self.processes.sum(total) / self.processes.count
-        self._move(result)
-        return result
+        return self._move(self.processes.sum(total) / self.processes.count)
 
-    def _move(self, loss: Tensor) -> None:
-        if self.scaler.is_enabled():  # it forbids the step itself, where a gradient is not finite
+    def _move(self, loss: Tensor) -> Tensor:
+        """Move the weights; return the loss, nan where its gradient is not finite."""
+        if self.scaler.is_enabled():  # which leaves a step out itself; gradients of fp16 overflow now and then
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        else:
-            self.optimizer.found_inf = (~loss.isfinite()).float()  # type: ignore[attr-defined]
-            self.optimizer.step()
+            return loss
+        gradients = [parameter.grad for parameter in self.net.parameters() if parameter.grad is not None]
+        loss = loss.where(get_total_norm(gradients).isfinite(), torch.nan)
+        self.optimizer.found_inf = (~loss.isfinite()).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        return loss
 
 
 def _weight(batch: Batch) -> Tensor:

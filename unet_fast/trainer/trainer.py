@@ -51,7 +51,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, images: LabelledImages, out: Path) -> None:
         self.config, self.out = config, out
         self.processes = Processes.join(config.device)
-        precision = choose_precision(config.precision, self.processes.device, config.backend)
+        precision = choose_precision(config.precision, self.processes.device)
         if self.processes.device.type == "cuda":
             set_tf32(precision == "tf32")
         set_deterministic(config.deterministic)
@@ -176,7 +176,7 @@ class Trainer:
         for loss in self.losses.arrived(all_of_them):
             if not math.isfinite(loss.value):
                 raise FloatingPointError(
-                    f"the loss is {loss.value} at epoch {loss.epoch}, step {loss.step}, tiles of "
+                    f"the loss or its gradient is {loss.value} at epoch {loss.epoch}, step {loss.step}, tiles of "
                     f"{self._images_of_step(loss.epoch, loss.step)}; this step changed no weights, and the last "
                     f"checkpoint is in {self.out}: try a smaller --lr or --precision float32"
                 )
