@@ -194,6 +194,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     """Print a Markdown table of the medians, and one of the memory."""
     benches = getattr(getattr(config, "_benchmarksession", None), "benchmarks", [])
     rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
+    if rows:
+        terminalreporter.section(f"peers: {peers.versions()}")
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
         policy = os.environ["OMP_WAIT_POLICY"]
         terminalreporter.section(

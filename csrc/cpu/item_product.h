@@ -11,31 +11,33 @@ class ItemProduct {
       : use_(use),
         lanes_(vectors * kLanes),
         items_(items),
-        pieces_(items, max_items(vectors)),
-        smaller_(items / pieces_.pieces),
+        pieces_(divide_up(items, max_items(vectors))),
+        smaller_(items / pieces_),
+        larger_pieces_(items % pieces_),
         kernels_{micro_kernel(use, vectors, 1, static_cast<int>(smaller_)),
-                 micro_kernel(use, vectors, 1, static_cast<int>(larger(smaller_, divide_up(items, pieces_.pieces))))} {}
+                 micro_kernel(use, vectors, 1, static_cast<int>(divide_up(items, pieces_)))} {}
 
   // a and sum are those of item 0. What the next product of this size will find at args.next is asked for along the
   // way: its b, or, for a gradient, its sums.
   UNET_FAST_METHOD void run(MicroKernelArgs args) const {
-    const int64_t steps = args.rows * args.depth;
-    args.next_step = divide_up((use_ == Use::gradient ? items_ : steps) * lanes_, pieces_.pieces * steps);
-    for (int64_t piece = 0; piece < pieces_.pieces; ++piece) {
-      const int64_t items = pieces_.begin(piece + 1) - pieces_.begin(piece);
-      kernels_[items > smaller_](args);
+    const int64_t prefetches = args.rows * args.depth / prefetch_steps(use_);  // of a piece
+    const int64_t next_floats = (use_ == Use::gradient ? items_ : args.rows * args.depth) * lanes_;
+    args.next_step = divide_up(next_floats, pieces_ * prefetches);
+    for (int64_t piece = 0; piece < pieces_; ++piece) {
+      const bool is_larger = piece < larger_pieces_;
+      const int64_t items = smaller_ + is_larger;
+      kernels_[is_larger](args);
       args.a += items * args.a_item;
       args.sum += items * args.sum_item;
-      args.next += steps * args.next_step;
+      args.next += prefetches * args.next_step;
     }
   }
 
  private:
   const Use use_;
   const int64_t lanes_, items_;
-  const Pieces pieces_;
-  const int64_t smaller_;
-  const MicroKernel kernels_[2];  // for a piece of the smaller and of the larger size
+  const int64_t pieces_, smaller_, larger_pieces_;  // so many; items of the smaller ones; how many have one more
+  const MicroKernel kernels_[2];                    // for a piece of the smaller and of the larger size
 };
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -4,27 +4,29 @@
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
+// What is asked of the whole block is asked once, not vector by vector.
 template <Use kUse, int kVectors, int kGroup, int kItems>
 UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[kItems][kVectors]) {
+  float* const out = args.sum;
+  const int64_t item = args.sum_item;
+  const auto write = [&](const auto& put) __attribute__((always_inline)) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kItems; ++i) {
-    float* out = args.sum + i * args.sum_item;
-    if constexpr (kUse == Use::product && kGroup == 2) {
-      const HalfVector half = add_pairs(sum[i][0]);
-      const HalfVector result = args.relu ? rectify(half) : half;
-      memcpy(out, &result, sizeof result);
-    } else {
+    for (int i = 0; i < kItems; ++i) {
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        if constexpr (kUse == Use::gradient) {
-          store(out + v * kLanes, load(out + v * kLanes) + sum[i][v]);
-        } else {
-          const Vector result = args.relu ? rectify(sum[i][v]) : sum[i][v];
-          const bool streams = kUse == Use::panels && args.streams;
-          streams ? stream(out + v * kLanes, result) : store(out + v * kLanes, result);
-        }
-      }
+      for (int v = 0; v < kVectors; ++v) put(out + i * item + v * kLanes, sum[i][v]);
     }
+  };
+  if constexpr (kUse == Use::gradient) {
+    write([](float* to, Vector value) { store(to, load(to) + value); });
+  } else if constexpr (kUse == Use::panels) {
+    args.streams ? write(stream) : write(store);
+  } else if constexpr (kGroup == 2) {
+    write([relu = args.relu](float* to, Vector value) {
+      const HalfVector half = add_pairs(value), result = relu ? rectify(half) : half;
+      memcpy(to, &result, sizeof result);
+    });
+  } else {
+    args.relu ? write([](float* to, Vector value) { store(to, rectify(value)); }) : write(store);
   }
 }
 
@@ -53,8 +55,10 @@ void multiply(const MicroKernelArgs& args) {
       Vector factor[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
-      __builtin_prefetch(next, kUse == Use::gradient, 2);
-      next += args.next_step;
+      if (step % prefetch_steps(kUse) == 0) {
+        __builtin_prefetch(next, kUse == Use::gradient, 2);
+        next += args.next_step;
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < kItems; ++i) {
         const int64_t a_item = kUse == Use::product ? args.a_item : kUse == Use::panels ? kPanel : kGroup;

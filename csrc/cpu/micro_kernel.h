@@ -29,11 +29,12 @@ struct MicroKernelArgs {
   int64_t rows;       // R
   int64_t depth;      // S; panels: kPanel
   const float* bias;  // product: [vectors * kLanes], or null (0)
-  bool relu;          // product: max(sum, 0) in the end
+  bool relu;          // product, not panels: max(sum, 0) in the end
   float* sum;         // [items][vectors * kLanes]; product of group 2: [items][kLanes / 2], pairs of lanes added
   int64_t sum_item;   // floats between items
 
-  // Every step asks for the cache line at `next` in the second-level cache, then goes on by next_step floats.
+  // Every step, or one of prefetch_steps(use), asks for the cache line at `next` in the second-level cache, then goes
+  // on by next_step floats.
   const float* next;
   int64_t next_step = 0;
 
@@ -52,6 +53,9 @@ constexpr int kMaxItems = kRegisters == 32 ? 14 : 12;
 
 // Items that fit into the registers beside `vectors` of b and one broadcast.
 constexpr int max_items(int vectors) { return kRegisters == 32 ? 14 : 12 / vectors; }
+
+// Panels with few registers pass over b so often that a line of what comes next is wanted every few steps only.
+constexpr int64_t prefetch_steps(Use use) { return use == Use::panels && kRegisters == 16 ? 4 : 1; }
 
 // 1 <= items <= max_items(vectors); vectors is 1 or 2; group is 1, or 2 with vectors 1 and not for panels.
 MicroKernel micro_kernel(Use use, int vectors, int group, int items);

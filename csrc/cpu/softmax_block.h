@@ -50,32 +50,22 @@ UNET_FAST_FUNCTION void read_quads(const float* from, int64_t stride, float (*va
   for (int c = 0; c < 4; ++c) store(values[c], rows[c]);
 }
 
-// The reverse.
+// The reverse, pixel after pixel.
 UNET_FAST_FUNCTION void write_quads(const float (*values)[kPixels], int64_t stride, float* to) {
   Vector rows[4];
   for (int c = 0; c < 4; ++c) rows[c] = load(values[c]);
   transpose(rows);
-  for (int r = 0; r < 4; ++r, to += stride) {
-#if defined(__AVX512F__)
-    store_quad(to, _mm512_castps512_ps128(rows[r]));
-    store_quad(to + 4 * stride, _mm512_extractf32x4_ps(rows[r], 1));
-    store_quad(to + 8 * stride, _mm512_extractf32x4_ps(rows[r], 2));
-    store_quad(to + 12 * stride, _mm512_extractf32x4_ps(rows[r], 3));
-#elif defined(__AVX2__)
-    store_quad(to, _mm256_castps256_ps128(rows[r]));
-    store_quad(to + 4 * stride, _mm256_extractf128_ps(rows[r], 1));
-#else
-    store_quad(to, rows[r]);
-#endif
-  }
+  alignas(64) float quads[4][kLanes];
+  for (int r = 0; r < 4; ++r) store(quads[r], rows[r]);
+  for (int i = 0; i < kLanes; ++i) store_quad(to + i * stride, load_quad(&quads[i % 4][i / 4 * 4]));
 }
 
 // visit(k, i): all classes and pixels of a block in pieces of 4 classes from k on and kLanes pixels from i on. The last
-// four of the classes, at least 4, may meet those before them.
+// four of the classes may meet those before them; of three, the fourth is the next pixel's first.
 template <class Visit>
 UNET_FAST_FUNCTION void for_each_quad(int64_t class_count, const Visit& visit) {
   for (int64_t k = 0; k < class_count; k += 4) {
-    for (int64_t i = 0; i < kPixels; i += kLanes) visit(k + 4 <= class_count ? k : class_count - 4, i);
+    for (int64_t i = 0; i < kPixels; i += kLanes) visit(k + 4 <= class_count || k == 0 ? k : class_count - 4, i);
   }
 }
 
@@ -84,6 +74,7 @@ struct SoftmaxBlock {
   const WeightedLogits& input;
   const T* logits;  // of the first pixel
   int64_t stride_k, stride_x, count;
+  bool is_followed;                   // by more pixels of the row
   int64_t bad_class = kIgnoredClass;  // or one out of range
   alignas(64) int32_t of_class[kPixels];
   float weight[kPixels];
@@ -93,8 +84,8 @@ struct SoftmaxBlock {
   float value[kIgnoredClass][kPixels];  // logits z of each class, then exp(z - top)
 
   SoftmaxBlock(const WeightedLogits& input, const T* logits, int64_t stride_k, int64_t stride_x, int64_t first,
-               int64_t count)
-      : input(input), logits(logits), stride_k(stride_k), stride_x(stride_x), count(count) {
+               int64_t count, bool is_followed)
+      : input(input), logits(logits), stride_k(stride_k), stride_x(stride_x), count(count), is_followed(is_followed) {
     if (input.classes_dtype == DType::uint8) {
       read_classes(static_cast<const uint8_t*>(input.classes) + first);
     } else {
@@ -140,7 +131,7 @@ struct SoftmaxBlock {
         return;
       }
       if constexpr (std::is_same_v<T, float>) {
-        if (class_count >= 4) {
+        if (class_count >= 4 || (class_count == 3 && is_followed)) {
           read_transposed();
           return;
         }

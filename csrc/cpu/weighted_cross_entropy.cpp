@@ -47,7 +47,7 @@ void for_each_block(const WeightedLogits& input, const Rows& rows, int64_t chunk
     const int64_t in_row = rows.length - first % rows.length, in_chunk = end - first;
     const int64_t most = in_row < in_chunk ? in_row : in_chunk, count = most < kPixels ? most : kPixels;
     const T* logits = static_cast<const T*>(input.logits) + rows.offset(first);
-    SoftmaxBlock<T> block(input, logits, rows.stride_k, rows.stride_x, first, count);
+    SoftmaxBlock<T> block(input, logits, rows.stride_k, rows.stride_x, first, count, count < in_row);
     function(block, first);
     first += count;
   }
@@ -103,9 +103,9 @@ void store_row(const float* __restrict values, int64_t count, T* __restrict to, 
   for (int64_t i = 0; i < count; ++i) to[i] = from_float<T>(values[i]);
 }
 
-// The values of a whole block in channels_last memory, at least 4 classes.
+// The values of a whole block in channels_last memory, at least 3 classes.
 void write_transposed(const SoftmaxBlock<float>& block, float* out, bool streams) {
-  alignas(64) float packed[kIgnoredClass * kPixels];
+  alignas(64) float packed[kIgnoredClass * kPixels + 1];  // behind the last of three classes stands a fourth
   const int64_t class_count = block.input.class_count;
   for_each_quad(class_count, [&](int64_t k, int64_t i) {
     const auto* values = reinterpret_cast<const float (*)[kPixels]>(&block.value[k][i]);
@@ -126,7 +126,7 @@ void write_gradient(const SoftmaxBlock<T>& block, T* __restrict out, int64_t str
       return;
     }
     if constexpr (std::is_same_v<T, float>) {
-      if (block.count == kPixels && class_count >= 4) {
+      if (block.count == kPixels && class_count >= 3) {
         write_transposed(block, out, streams);
         return;
       }

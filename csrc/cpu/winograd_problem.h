@@ -120,7 +120,10 @@ class Products {
   }
 
   Products(const Problem& problem, int64_t tiles, float* scratch)
-      : problem_(problem), tiles_(tiles), split_(problem.split ? tiles : 0, problem.units, scratch) {}
+      : problem_(problem),
+        tiles_(tiles),
+        products_{ItemProduct(Use::panels, 1, tiles), ItemProduct(Use::panels, 2, tiles)},
+        split_(problem.split ? tiles : 0, problem.units, scratch) {}
 
   // V at the point of the products that follow.
   void take_v(const float* v) {
@@ -134,26 +137,26 @@ class Products {
       split_.run(block.vectors, u, next_u, m);
       return;
     }
-    ItemProduct(Use::panels, block.vectors, tiles_)
-        .run({
-            .a = v_,
-            .a_row = tiles_ * kPanel,
-            .a_item = kPanel,
-            .a_step = 1,
-            .b = u,
-            .rows = problem_.channels / kPanel,
-            .depth = kPanel,
-            .bias = nullptr,
-            .relu = false,
-            .sum = m,
-            .sum_item = block.lanes(),
-            .next = next_u,
-        });
+    products_[block.vectors - 1].run({
+        .a = v_,
+        .a_row = tiles_ * kPanel,
+        .a_item = kPanel,
+        .a_step = 1,
+        .b = u,
+        .rows = problem_.channels / kPanel,
+        .depth = kPanel,
+        .bias = nullptr,
+        .relu = false,
+        .sum = m,
+        .sum_item = block.lanes(),
+        .next = next_u,
+    });
   }
 
  private:
   const Problem& problem_;
   const int64_t tiles_;
+  const ItemProduct products_[2];  // for blocks of one vector and of two
   const SplitProduct split_;
   const float* v_ = nullptr;
 };

@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kMmaThreads) conv_mma_kernel(const __grid_cons
   if (kTaps == 3 && conv.splits > 1) return mma_store_part<kOutputs>(conv, part, split, sums);
   static_assert(kMmaPixels * kOutputs * sizeof(T) <= kMmaStages * kMmaStageBytes<kOutputs>);
   __syncthreads();  // nobody reads the stages any more
-  mma_stage_results<T, kOutputs>(conv, shared, part, sums);
+  mma_stage_results<T, kOutputs, kTaps>(conv, shared, part, sums);
   __syncthreads();  // the results are there
   if constexpr (kTaps == 1) {
     mma_store_parities<T, kOutputs>(conv, shared, part);

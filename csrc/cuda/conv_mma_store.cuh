@@ -38,35 +38,39 @@ __device__ __forceinline__ SharedAddress mma_result(SharedAddress shared, int pi
   return shared + pixel * kOutputs * static_cast<int>(sizeof(T)) + ((piece ^ (pixel & 7)) << 4);
 }
 
-// visit(pixel within the tile, channel within the block, its sum, the next channel's sum)
-template <int kOutputs, class Visit>
+// visit(of_channel(channel within the block), that channel, pixel within the tile, its sum, the next channel's sum)
+template <int kOutputs, class OfChannel, class Visit>
 __device__ __forceinline__ void visit_sums(const MmaPart& part, const float (&sums)[2][kOutputs / 16][4],
-                                           const Visit& visit) {
+                                           const OfChannel& of_channel, const Visit& visit) {
   const int lane = static_cast<int>(threadIdx.x) & 31;
 #pragma unroll
   for (int j = 0; j < kOutputs / 16; ++j) {
+    const int output = part.first_output + 8 * j + 2 * (lane & 3);
+    const auto what = of_channel(output);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        visit(part.first_pixel + 16 * i + (lane >> 2) + 8 * half, part.first_output + 8 * j + 2 * (lane & 3),
-              sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+        const int pixel = part.first_pixel + 16 * i + (lane >> 2) + 8 * half;
+        visit(what, output, pixel, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
       }
     }
   }
 }
 
 // Bias, ReLU and rounding, to shared memory.
-template <class T, int kOutputs>
+template <class T, int kOutputs, int kTaps>
 __device__ __forceinline__ void mma_stage_results(const ConvMma& conv, SharedAddress shared, const MmaPart& part,
                                                   const float (&sums)[2][kOutputs / 16][4]) {
   const ConvReluArgs& args = conv.args;
-  const auto* bias = static_cast<const T*>(args.bias);
-  visit_sums<kOutputs>(part, sums, [&](int pixel, int output, float v0, float v1) {
-    if (bias && part.block_output + output < args.out_channels) {
-      const int o = (part.block_output + output) % conv.bias_channels;
-      v0 += to_float(bias[o]), v1 += to_float(bias[o + 1]);
-    }
+  const auto bias_of = [&](int output) {
+    const auto* bias = static_cast<const T*>(args.bias);
+    if (!bias || part.block_output + output >= args.out_channels) return make_float2(0, 0);
+    const int abo = part.block_output + output, o = kTaps == 1 ? abo % conv.bias_channels : abo;
+    return make_float2(to_float(bias[o]), to_float(bias[o + 1]));
+  };
+  visit_sums<kOutputs>(part, sums, bias_of, [&](const float2& bias, int output, int pixel, float v0, float v1) {
+    v0 += bias.x, v1 += bias.y;
     if (args.relu && v0 < 0) v0 = 0;
     if (args.relu && v1 < 0) v1 = 0;
     const SharedAddress to = mma_result<T, kOutputs>(shared, pixel, output / kMmaPiece<T>) +
@@ -86,6 +90,7 @@ __device__ __forceinline__ void mma_store(const ConvMma& conv, SharedAddress sha
   const int crop = static_cast<int>(args.crop), height = conv.out_height - 2 * crop, width = conv.out_width - 2 * crop;
   const int64_t y_channels = args.y_rest ? args.y_channels : args.out_channels;
   constexpr int kPieces = kOutputs / kMmaPiece<T>;
+#pragma unroll 2
   for (int i = static_cast<int>(threadIdx.x); i < kMmaPixels * kPieces; i += kMmaThreads) {
     const int pixel = i / kPieces, piece = i % kPieces, o = part.block_output + kMmaPiece<T> * piece;
     const int y = part.tile_y + pixel / kMmaWidth - crop, x = part.tile_x + pixel % kMmaWidth - crop;
@@ -100,6 +105,7 @@ __device__ __forceinline__ void mma_store(const ConvMma& conv, SharedAddress sha
     *reinterpret_cast<uint4*>(static_cast<T*>(is_rest ? args.y_rest : args.y) + at) = values;
   }
   if (!args.pooled) return;
+#pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < kMmaPixels / 4 * kPieces; i += kMmaThreads) {
     const int window = i / kPieces, piece = i % kPieces, o = part.block_output + kMmaPiece<T> * piece;
     const int window_y = window / (kMmaWidth / 2), window_x = window % (kMmaWidth / 2);
@@ -118,6 +124,7 @@ __device__ __forceinline__ void mma_store(const ConvMma& conv, SharedAddress sha
 template <class T, int kOutputs>
 __device__ __forceinline__ void mma_store_parities(const ConvMma& conv, SharedAddress shared, const MmaPart& part) {
   constexpr int kPieces = kOutputs / kMmaPiece<T>;
+#pragma unroll 2
   for (int i = static_cast<int>(threadIdx.x); i < kMmaPixels * kPieces; i += kMmaThreads) {
     const int pixel = i / kPieces, piece = i % kPieces, abo = part.block_output + kMmaPiece<T> * piece;
     const int y = part.tile_y + pixel / kMmaWidth, x = part.tile_x + pixel % kMmaWidth;
@@ -135,10 +142,11 @@ __device__ __forceinline__ void mma_store_part(const ConvMma& conv, const MmaPar
                                                const float (&sums)[2][kOutputs / 16][4]) {
   const ConvReluArgs& args = conv.args;
   const int64_t first_row = (split * args.images + part.image) * conv.out_height;
-  visit_sums<kOutputs>(part, sums, [&](int pixel, int output, float v0, float v1) {
-    const int y = part.tile_y + pixel / kMmaWidth, x = part.tile_x + pixel % kMmaWidth, o = part.block_output + output;
-    if (o >= args.out_channels || y >= conv.out_height || x >= conv.out_width) return;
-    float* to = args.workspace + ((first_row + y) * conv.out_width + x) * args.out_channels + o;
+  const auto to_channel = [&](int output) { return args.workspace + part.block_output + output; };
+  visit_sums<kOutputs>(part, sums, to_channel, [&](float* to, int output, int pixel, float v0, float v1) {
+    const int y = part.tile_y + pixel / kMmaWidth, x = part.tile_x + pixel % kMmaWidth;
+    if (part.block_output + output >= args.out_channels || y >= conv.out_height || x >= conv.out_width) return;
+    to += ((first_row + y) * conv.out_width + x) * args.out_channels;
     *reinterpret_cast<float2*>(to) = make_float2(v0, v1);
   });
 }

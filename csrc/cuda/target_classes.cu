@@ -93,7 +93,7 @@ struct Scan {
 
 // `group` rows at a time in shared memory, and two rows of kept labels in turns.
 template <class T>
-__global__ void __launch_bounds__(kScanBlock) scan_kernel(TargetClassesArgs args, int group) {
+__global__ void __launch_bounds__(kScanBlock, 1) scan_kernel(TargetClassesArgs args, int group) {
   const LabelMeaning<T> meaning(args.maps.ignored);
   const int width = static_cast<int>(args.maps.width), height = static_cast<int>(args.maps.height);
   T* rows = dynamic_shared<T>();
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kScanBlock) scan_kernel(TargetClassesArgs args
 
 // The same from global memory.
 template <class T>
-__global__ void __launch_bounds__(kScanBlock) scan_long_rows_kernel(TargetClassesArgs args) {
+__global__ void __launch_bounds__(kScanBlock, 1) scan_long_rows_kernel(TargetClassesArgs args) {
   const int width = static_cast<int>(args.maps.width);
   for (int64_t image = blockIdx.x; image < args.maps.images; image += gridDim.x) {
     for (int64_t y = 0; y < args.maps.height; ++y) {

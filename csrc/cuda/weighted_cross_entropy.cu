@@ -12,6 +12,7 @@ namespace unet_fast {
 namespace {
 
 constexpr int kBlock = 256;
+constexpr int kBlocksAtOnce = 4;                    // of a multiprocessor; for more the compiler would spill registers
 constexpr int32_t kIgnored = -1, kOutOfRange = -2;  // instead of a class
 
 // The class of a pixel.
@@ -123,7 +124,8 @@ __device__ __forceinline__ void sum_block(double& loss, double& weight) {
 }
 
 template <class T, int kClasses>
-__global__ void __launch_bounds__(kBlock) sum_chunks_kernel(WeightedLogits input, LossPartial* partials) {
+__global__ void __launch_bounds__(kBlock, kBlocksAtOnce)
+    sum_chunks_kernel(WeightedLogits input, LossPartial* partials) {
   const int64_t pixels = input.pixels(), chunks = (pixels + kLossChunk - 1) / kLossChunk;
   const Places places(input, input.stride_n, input.stride_y, input.stride_x);
   for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
@@ -156,7 +158,7 @@ __global__ void add_chunks_kernel(const LossPartial* partials, int64_t pixels, N
 }
 
 template <class T, int kClasses>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, kBlocksAtOnce)
     weighted_cross_entropy_backward_kernel(WeightedCrossEntropyBackwardArgs args) {
   const WeightedLogits& input = args.input;
   const auto scale = static_cast<float>(*args.grad * *args.scale);

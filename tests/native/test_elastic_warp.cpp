@@ -101,9 +101,15 @@ struct Problem {
         labels(s.images * s.height * s.width, [&](int64_t) { return static_cast<Label>(random.integer(0, 99)); }),
         source(s.samples, [&](int64_t) { return random.integer(0, s.images - 1); }),
         origin(2 * s.samples, [&](int64_t) { return random.integer(-40, 40); }),
+        // The first sample is hardly turned: its pixels are read from windows.
         affine(6 * s.samples,
-               [&](int64_t i) { return i % 3 == 2 ? random.uniform(-9, 9) : random.uniform(-1.2f, 1.2f); }),
-        displacement(18 * s.samples, [&](int64_t) { return random.uniform(-20, 20); }),
+               [&](int64_t i) {
+                 if (i % 3 == 2) return random.uniform(-9, 9);
+                 return i < 6 ? static_cast<float>(i % 4 == 0) + random.uniform(-0.1f, 0.1f)
+                              : random.uniform(-1.2f, 1.2f);
+               }),
+        displacement(18 * s.samples,
+                     [&](int64_t i) { return i < 18 ? random.uniform(-2, 2) : random.uniform(-20, 20); }),
         gain(s.samples * s.channels, [&](int64_t) { return random.uniform(0.5, 2); }),
         bias(s.samples * s.channels, [&](int64_t) { return random.uniform(-1, 1); }),
         scale(s.channels, [&](int64_t) { return random.uniform(0.5, 2); }),

@@ -85,8 +85,9 @@ int main() {
   using namespace unet_fast;
   using namespace unet_fast::test;
   // Around a band of 32 rows, a strip of 64 columns and a segment of 64 rows.
-  const MapShape shapes[] = {{1, 1, 1},   {2, 1, 30},  {1, 40, 1},  {2, 33, 17},
-                             {1, 64, 65}, {1, 70, 40}, {1, 5, 130}, {0, 4, 4}};
+  const MapShape shapes[] = {
+      {1, 1, 1},   {2, 1, 30},  {1, 40, 1}, {2, 33, 17}, {1, 64, 65},
+      {1, 70, 40}, {1, 5, 130}, {0, 4, 4},  {2, 3, 700}};  // wide enough for the envelopes of a row
   for (const MapShape& shape : shapes) {
     equals_plain_loop<uint8_t>(shape, 8, {.given = true, .value = 2});
     equals_plain_loop<uint16_t>(shape, 2, {.given = false, .value = 0});

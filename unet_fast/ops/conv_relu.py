@@ -233,12 +233,17 @@ def _resolved(algorithm: str, x: Tensor, skip: Tensor | None, weight: Tensor) ->
     return "mma" if is_tf32 else algorithm
 
 
+_FEW_CHANNELS = 4  # of an image; see csrc/cuda/few_channels.cu
+
+
 def _cuda_weight(x: Tensor, skip: Tensor | None, weight: Tensor, algorithm: str, transposed: bool = False) -> Tensor:
     """Lay a weight out as the kernels of CUDA read it; those of the CPU pack it themselves.
 
     Tensor cores want the channels over which is summed innermost, the portable kernel the others: [3, 3, .., ..].
-    Summed are the inputs, or, transposed, the outputs.
+    Summed are the inputs, or, transposed, the outputs. The first layer's kernel takes a weight as it is.
     """
+    if x.shape[1] <= _FEW_CHANNELS and not transposed:
+        return weight
     summed = 0 if transposed else 1
     if _C.conv_relu_fuses(x, skip, weight, algorithm):
         return _channels_last(weight.movedim(summed, 1)).movedim(1, summed)
