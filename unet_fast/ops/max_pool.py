@@ -51,10 +51,11 @@ def crop_and_pool(x: Tensor, crop: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"crop_and_pool: crop: wanted 0 to {(min(x.shape[-2:]) - 1) // 2}, got {crop}")
     if torch.is_grad_enabled() and x.requires_grad:
         return _CropAndPool.apply(x, crop)  # type: ignore[no-any-return,no-untyped-call]
-    return _cropped(x, crop), torch.ops.unet_fast.max_pool(x)
+    return cropped(x, crop), torch.ops.unet_fast.max_pool(x)
 
 
-def _cropped(x: Tensor, crop: int) -> Tensor:
+def cropped(x: Tensor, crop: int) -> Tensor:
+    """Return the window of x [N, C, H, W] without `crop` pixels along each edge."""
     return x[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop]
 
 
@@ -62,7 +63,7 @@ class _CropAndPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, crop: int) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x)
-        return _cropped(x, crop), torch.ops.unet_fast.max_pool(x)
+        return cropped(x, crop), torch.ops.unet_fast.max_pool(x)
 
     @staticmethod
     @once_differentiable
