@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.ome_zarr import write_image
-from tests.prediction.test_stream import direct_net, noise
+from tests.predicting import direct_net, noise
 from unet_fast.data import Normalization
 from unet_fast.model import UNet
 from unet_fast.predict import predict

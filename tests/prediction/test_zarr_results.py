@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from tests.ome_zarr import write_image
-from tests.prediction.test_stream import command, direct_net, noise, save, start
+from tests.predicting import command, direct_net, noise, save, start
 from unet_fast.atomic_write import replace_folder
 from unet_fast.checkpoint import load_model
 from unet_fast.data import PixelSize
