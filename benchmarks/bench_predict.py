@@ -61,14 +61,15 @@ def test_predict(compare, quick, base, tile, weights):
 
 
 @pytest.mark.parametrize("weights", ["plain", "packed"])
-def test_predict_avx2(compare, quick, tmp_path, avx2, weights):
-    """On a machine with AVX2 only, as far as a better one can be limited to it."""
+def test_predict_avx2(compare, quick, request, tmp_path, avx2, weights):
+    """On a machine with AVX2 only, as far as a better one can be limited to it; torch.compile with --full."""
     base, tile = (16, 188) if quick else (64, 572)
+    compiled = not quick and request.config.getoption("--full")
     image, net = training_batch(tile)[0], network(base).eval()
     with (
         torch.inference_mode(),
         net.packed_weights() if weights == "packed" else nullcontext(),
-        limited_rivals("avx2", base, tile, tmp_path, compiled=not quick) as limited,
+        limited_rivals("avx2", base, tile, tmp_path, compiled=compiled) as limited,
     ):
         compare(
             {OURS: lambda: net(image), **limited},
