@@ -17,7 +17,6 @@ exit status is 1 where a result is wrong. Where --seconds are over, the remainin
 import argparse
 import functools
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -30,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.gpu_results import write_results
 from benchmarks.networks import direct_gflop, network, twin
 from tests.norms import relative_l2
 from unet_fast import ops
@@ -292,13 +292,8 @@ def main() -> int:
                 rows += new
             if not options.skip_networks:
                 networks += network_rows(batch, 8 if options.quick else 64, 188 if options.quick else 572)
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"gpu": torch.cuda.get_device_name() if has_gpu else None, "layers": rows, "networks": networks}
-    (options.out / "layers.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / "layers.md").write_text("\n".join(table(rows, options.peak_tflops)) + "\n")
-    wrong = [row for row in rows if not row["passes"]]
-    print(f"{len(rows)} results, {len(wrong)} wrong; written to {options.out}")
-    return 1 if wrong else 0
+    lines = table(rows, options.peak_tflops)
+    return write_results(options.out, "layers", rows, lines, {"networks": networks})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ memory and not from a cache. Results: operators.json and a table; the exit statu
 import argparse
 import functools
 import itertools
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.gpu_layers import ERROR_BOUNDS, Call, median_seconds
+from benchmarks.gpu_results import write_results
 from benchmarks.instances import cells
 from tests.norms import relative_l2
 from unet_fast import ops, reference
@@ -338,13 +338,7 @@ def main() -> int:
             least = min(case.bytes for case in group(0))
             count = 1 if options.quick else min(MAX_INPUTS, math.ceil(ROTATED_BYTES / least))
             rows += [row_of(list(inputs), rate) for inputs in zip(*map(group, range(count)), strict=True)]
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"gpu": torch.cuda.get_device_name() if has_gpu else None, "copy_bytes_per_s": rate, "operators": rows}
-    (options.out / "operators.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / "operators.md").write_text("\n".join(table(rows)) + "\n")
-    wrong = [row for row in rows if not row["passes"]]
-    print(f"{len(rows)} results, {len(wrong)} wrong; written to {options.out}")
-    return 1 if wrong else 0
+    return write_results(options.out, "operators", rows, table(rows), {"copy_bytes_per_s": rate})
 
 
 if __name__ == "__main__":

@@ -59,12 +59,16 @@ class Finisher:
             replace_folder(values.path, path)
             return
         if self._job.foreground_alone:
-            bands, classes, letter = _foreground(values), [], ""
+            self._write_tiff(path, _foreground(values), dtype)
         else:
-            bands, classes = _pages(values), list(values.shape[1:-2])
-            letter = "C" * len(classes)
-        shape = (*self._planes, *classes, *self._source.size)
-        write_bands(path, bands, shape, dtype, f"{self._axes}{letter}YX", self._source.pixel_size)
+            self._write_tiff(path, _pages(values), dtype, values.shape[1:-2])
+
+    def _write_tiff(
+        self, path: Path, bands: Iterator[NDArray[Any]], dtype: np.dtype[Any], classes: tuple[int, ...] = ()
+    ) -> None:
+        """Write the bands of all planes, with an axis for the classes where there is one."""
+        shape, axes = (*self._planes, *classes, *self._source.size), f"{self._axes}{'C' * len(classes)}YX"
+        write_bands(path, bands, shape, dtype, axes, self._source.pixel_size)
 
     def _objects(self, path: Path, gap: int, min_size: int, fill_holes: bool) -> int:
         """Number the objects of all planes, write them; returns how many there are."""
@@ -75,9 +79,7 @@ class Finisher:
         highest = max(plane.count for plane in found)
         dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
         if self._form is None:
-            bands = (band for plane in found for band in plane.bands())
-            shape, axes = (*self._planes, *self._source.size), f"{self._axes}YX"
-            write_bands(path, bands, shape, dtype, axes, self._source.pixel_size)
+            self._write_tiff(path, (band for plane in found for band in plane.bands()), dtype)
         else:
             labels = self._form.create(self._work.folder / "objects.ome.zarr", dtype)
             for number, plane in enumerate(found):
