@@ -107,7 +107,7 @@ NEARLY = Agreement("mean grey difference of 255, labels 99 % equal", 0.6, differ
 
 
 @pytest.mark.parametrize("order", ["bilinear", "cubic"])
-@pytest.mark.parametrize(("side", "dtype"), [(512, torch.float32), (512, torch.uint8), (2048, torch.float32)])
+@pytest.mark.parametrize(("side", "dtype"), [(512, torch.float32), (512, torch.uint8), (2048, torch.float32)], ids=str)
 def test_elastic_warp(compare, quick, side, dtype, order):
     generator = torch.Generator().manual_seed(0)
     smooth = F.interpolate(torch.rand((1, 1, 20, 20), generator=generator), (side, side), mode="bicubic")

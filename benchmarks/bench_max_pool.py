@@ -32,5 +32,4 @@ def test_max_pool(compare, device, quick, shape, direction):
         group=f"max_pool {direction}",
         agreement=EQUAL,
         gbyte=4 * channels * side**2 * (1.25 if direction == "forward" else 2.25) / 1e9,
-        rounds=5,
     )

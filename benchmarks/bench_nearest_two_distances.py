@@ -32,7 +32,6 @@ def compare_with_scipy(compare, labels: torch.Tensor) -> None:
         group="nearest_two_distances",
         agreement=EQUAL,
         gbyte=labels.numel() * (4 + 8) / 1e9,
-        rounds=3,
     )
 
 
@@ -67,6 +66,5 @@ def test_adversarial_layouts(compare, layout):
         group="nearest_two_distances",
         agreement=SAME_D1,
         gbyte=labels.numel() * (4 + 8) / 1e9,
-        rounds=3,
         references=("scipy EDT, d1 only",),
     )

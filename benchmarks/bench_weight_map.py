@@ -55,7 +55,7 @@ def test_weight_map(compare, device, quick, count, side):
     if side <= 256:
         rivals["plain PyTorch"] = lambda: reference.weight_map(labels, class_weight, BORDER, SIGMA)
     bytes_moved = side**2 * (4 + 1 + 4)  # labels, classes, weights
-    compare(rivals, group="weight_map", agreement=close(1e-5), gbyte=bytes_moved / 1e9, rounds=3)
+    compare(rivals, group="weight_map", agreement=close(1e-5), gbyte=bytes_moved / 1e9)
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -74,5 +74,4 @@ def test_few_cells_in_a_large_image(compare, device, count):
         group="weight_map",
         agreement=close(1e-5),
         gbyte=labels.numel() * (4 + 1 + 4) / 1e9,
-        rounds=5,
     )

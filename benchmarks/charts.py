@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import OURS, Row, Run, grouped, growth
+from benchmarks.report import OURS, Row, Run, grouped, growth, middle, rated
 
 
 def draw(run: Run, folder: Path) -> list[Path]:
@@ -20,20 +20,23 @@ def _save(figure: Figure, file: Path) -> Path:
 
 
 def _ratios(run: Run, folder: Path) -> Iterator[Path]:
-    """Draw a bar per benchmark: how many times the best rival's time ours is the shorter."""
-    rows = [row for row in run.rows if row.ratio is not None and row.unit == "ms" and row.size is None]
-    rows = [row for row in rows if not row.group.startswith("layer")]
-    if not rows:
+    """Draw a bar per group, the median of how many times the best rival takes our time, and a dot per benchmark."""
+    groups = rated(run)
+    if not groups:
         return
-    figure = Figure(figsize=(8, 0.6 + 0.24 * len(rows)))
+    figure = Figure(figsize=(8, 0.8 + 0.27 * len(groups)))
     axes = figure.subplots()
-    ratios = [row.ratio or 0 for row in rows]
-    axes.barh([row.name for row in rows], ratios, color=["tab:green" if r >= 1 else "tab:red" for r in ratios])
+    medians = [middle(rows) for rows in groups.values()]
+    names = [f"{group}  {ratio:.1f}" for group, ratio in zip(groups, medians, strict=True)]
+    colors = ["tab:green" if ratio >= 1 else "tab:red" for ratio in medians]
+    axes.barh(names, [ratio - 1 for ratio in medians], left=1, color=colors)
+    dots = [(row.ratio, place) for place, rows in enumerate(groups.values()) for row in rows]
+    axes.plot(*zip(*dots, strict=True), "o", markersize=3, color="black", alpha=0.5)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel(f"time of the best rival / time of {OURS}")
+    axes.set_xlabel(f"time (or memory) of the best rival / {OURS}: median, and each benchmark")
     yield _save(figure, folder / "ratios.png")
 
 
@@ -46,19 +49,14 @@ def _layers(run: Run, folder: Path) -> Iterator[Path]:
         places = range(len(layers))
         axes.plot(places, [row.best_rival for row in layers], "o-", color="tab:gray", label="best rival")
         axes.plot(places, [row.values[OURS] for row in layers], "o-", color="tab:green", label=OURS)
-        floors = [_floor(row) for row in layers]
-        if all(floors):
+        floors = [row.values[OURS] * row.share for row in layers if row.share]
+        if len(floors) == len(layers):
             axes.plot(places, floors, "--", color="black", label="the direct sums at the FMA peak")
         axes.set_xticks(places, [row.name.partition("[")[2].rstrip("]") for row in layers], rotation=75, fontsize=7)
         axes.set_ylabel("ms")
         axes.set_title(group)
         axes.legend()
         yield _save(figure, folder / f"{group.replace(' ', '_')}.png")
-
-
-def _floor(row: Row) -> float:
-    """Return the time that the work of a call takes at the ceiling, 0 where either is unknown."""
-    return row.values[OURS] * row.rate / row.ceiling if row.rate and row.ceiling else 0.0
 
 
 def _scaling(run: Run, folder: Path) -> Iterator[Path]:

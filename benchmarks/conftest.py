@@ -2,8 +2,9 @@
 
 Run `pytest benchmarks/ --benchmark-only`. Every benchmark first asserts that all rivals agree, within a bound that is
 reported, then warms them up, then runs them interleaved, so that a change in the machine's speed meets all of them
-alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. With `--benchmark-disable` all
-rivals run once and must agree, the large ones at a small size (`quick`).
+alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. `--full` adds the largest sizes
+and the forms that take minutes. With `--benchmark-disable` all rivals run once and must agree, the large ones at a small
+size (`quick`).
 """
 
 import os
@@ -20,8 +21,9 @@ import pytest
 import torch
 
 import unet_fast
-from benchmarks import peers
+from benchmarks import peers, rivals
 from benchmarks.agreement import Agreement
+from benchmarks.allocator import keep_freed_memory
 from benchmarks.fma_peak import fma_peak
 from benchmarks.report import OURS, grouped, row_of, table
 from unet_fast.ops import build_info
@@ -30,12 +32,22 @@ torch.set_num_threads(min(2, torch.get_num_threads()))  # torch counts the cores
 # Like with like: cuDNN would compute float32 convolutions in TF32.
 torch.backends.cudnn.allow_tf32 = False
 
+LEAST, MOST = 5, 15  # rounds
+BUDGET = 2.0  # seconds, which a benchmark's rounds may take where they are more than LEAST
+
 _CEILINGS = pytest.StashKey[dict[str, float]]()
+_ALLOCATOR = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: Any) -> None:
     """Add --full."""
-    parser.addoption("--full", action="store_true", help="time the largest sizes, too (many minutes)")
+    parser.addoption("--full", action="store_true", help="all sizes, torch.compile and bfloat16 everywhere (an hour)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the memory that a call frees stay warm for the next, whoever's call it is."""
+    kept = keep_freed_memory()
+    config.stash[_ALLOCATOR] = "freed memory is kept, for all" if kept else "the system's, as it is"
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -64,6 +76,17 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
 def quick(benchmark: Any) -> bool:
     """Whether nothing is timed, so that a small size shows as much as a large one."""
     return bool(benchmark.disabled)
+
+
+@pytest.fixture
+def dear(request: pytest.FixtureRequest, quick: bool) -> rivals.Dear:
+    """Which of the forms that cost minutes take part; nothing is compiled where nothing is timed."""
+    return rivals.Dear(compiled=False, bfloat16=True) if quick else _dear(request.config)
+
+
+def _dear(config: pytest.Config) -> rivals.Dear:
+    full = config.getoption("--full")
+    return rivals.Dear(compiled=full, bfloat16=full or rivals.multiplies_bfloat16())
 
 
 @pytest.fixture
@@ -98,7 +121,7 @@ def ceilings(request: pytest.FixtureRequest) -> dict[str, float]:
 
 @pytest.fixture
 def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return compare(rivals, group=..., agreement=..., gflop=..., gbyte=..., rounds=...)."""
+    """Return compare(rivals, group=..., agreement=..., gflop=..., gbyte=...)."""
 
     def run(
         rivals: dict[str, Callable[[], Any]],
@@ -108,7 +131,6 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         exceptions: Mapping[str, Agreement | None] | None = None,
         gflop: float | None = None,
         gbyte: float | None = None,
-        rounds: int = 9,
         size: tuple[str, float] | None = None,
         references: tuple[str, ...] = (),
     ) -> None:
@@ -121,9 +143,9 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             exceptions: of the rivals, those that another check suits; None where the result is of another kind.
             gflop: work of one call, 10^9 floating-point operations.
             gbyte: bytes that one call must move at least, 10^9.
-            rounds: timed rounds after one warm-up.
             size: what a scaling benchmark varies, and its value: ("side", 512).
-            references: of the rivals, those that do something else: shown to compare with, they count for no ratio.
+            references: of the rivals, those that do something else, or are ours: shown to compare with, they count for
+                no ratio.
         """
         ours = rivals[OURS]
         others = {name: call for name, call in rivals.items() if name != OURS}
@@ -144,13 +166,17 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             for name, call in others.items():
                 times[name].append(_seconds(call))
 
-        benchmark.pedantic(lambda: _seconds(ours), setup=run_others, rounds=rounds, warmup_rounds=1)
+        warm_up = _seconds(run_others) + _seconds(ours)
+        times = {name: [] for name in others}
+        rounds = min(MOST, max(LEAST, int(BUDGET / warm_up)))
+        benchmark.pedantic(lambda: _seconds(ours), setup=run_others, rounds=rounds)
         median = benchmark.stats.stats.median
-        seconds = {OURS: median} | {name: statistics.median(values[1:]) for name, values in times.items()}
+        seconds = {OURS: median} | {name: statistics.median(values) for name, values in times.items()}
         on_cpu = torch.get_default_device().type == "cpu"
         benchmark.extra_info |= {
             "seconds": seconds,
-            "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v[1:]) for k, v in times.items()},
+            "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v) for k, v in times.items()},
+            "rounds": rounds,
             "threads": torch.get_num_threads(),
             "size": size,
             "references": references,
@@ -177,8 +203,10 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         "versions": f"unet_fast {unet_fast.__version__}, torch {torch.__version__}, Python {python}",
         "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
         "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+        "allocator": config.stash[_ALLOCATOR],
         "ceilings": _ceilings(config),
         "peers": peers.versions(),
+        "left out": _dear(config).left_out or "nothing",
     }
     keys = ("group", "name", "extra_info")
     output_json["benchmarks"] = [{key: bench[key] for key in keys} for bench in output_json["benchmarks"]]
