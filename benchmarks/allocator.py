@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc neither map blocks of their own nor give memory back; return whether it obeys, as only glibc's does."""
+    """Let malloc neither map blocks of their own nor give memory back; return whether it does: glibc's alone."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # TypeError: on Windows there is no library without a name

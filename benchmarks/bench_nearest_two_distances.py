@@ -39,7 +39,7 @@ def test_nearest_two_distances(compare, device):
     compare_with_scipy(compare, cells(60, 512).to(device))
 
 
-@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("count", [1, 3])
 def test_few_cells_in_a_large_image(compare, device, count):
     labels = torch.zeros(1, 2048, 2048, dtype=torch.int32)
     for cell in range(count):

@@ -3,8 +3,8 @@
 Run `pytest benchmarks/ --benchmark-only`. Every benchmark first asserts that all rivals agree, within a bound that is
 reported, then warms them up, then runs them interleaved, so that a change in the machine's speed meets all of them
 alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. `--full` adds the largest sizes
-and the forms that take minutes. With `--benchmark-disable` all rivals run once and must agree, the large ones at a small
-size (`quick`).
+and the forms that take minutes. With `--benchmark-disable` all rivals run once and must agree, the large ones at a
+small size (`quick`).
 """
 
 import os
@@ -149,7 +149,8 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         """
         ours = rivals[OURS]
         others = {name: call for name, call in rivals.items() if name != OURS}
-        benchmark.group = group
+        on_cpu = torch.get_default_device().type == "cpu"
+        benchmark.group = group if on_cpu else f"{group} cuda"
         result = benchmark.pedantic(ours) if benchmark.disabled else ours()
         checks = dict.fromkeys(others, agreement) | dict(exceptions or {})
         found = [
@@ -172,7 +173,6 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         benchmark.pedantic(lambda: _seconds(ours), setup=run_others, rounds=rounds)
         median = benchmark.stats.stats.median
         seconds = {OURS: median} | {name: statistics.median(values) for name, values in times.items()}
-        on_cpu = torch.get_default_device().type == "cpu"
         benchmark.extra_info |= {
             "seconds": seconds,
             "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v) for k, v in times.items()},

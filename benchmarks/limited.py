@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.allocator import keep_freed_memory
 from benchmarks.networks import forward_rivals, network, training_batch
 
 VARIABLES = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
@@ -59,6 +60,7 @@ def limited_rivals(
 
 def main(base: int, tile: int, compiled: bool, folder: Path, threads: int) -> None:
     """Answer until the input ends."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
     rivals = forward_rivals(network(base).eval(), training_batch(tile)[0], compiled=compiled)
     print(",".join(rivals), flush=True)

@@ -63,7 +63,7 @@ def test_page_with_charts(run, tmp_path):
         "report.md",
         "ratios.png",
         "layer_conv.png",
-        "tiles.png",
+        "scaling.png",
     }
     assert "![ratios](ratios.png)" in page
 
