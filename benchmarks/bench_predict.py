@@ -15,6 +15,8 @@ from benchmarks.conftest import OURS
 from benchmarks.limited import limited_rivals
 from benchmarks.networks import (
     CHANNELS_LAST,
+    COMPILED,
+    FROZEN,
     direct_gflop,
     forward_rivals,
     in_layout,
@@ -51,12 +53,13 @@ def test_predict(compare, quick, dear, base, tile):
     if quick:
         base, tile = base // 4, 188
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
+    compiled = () if quick else (COMPILED, FROZEN) if base == 64 or dear.compiled else (FROZEN,)  # the faster
     with torch.inference_mode(), ExitStack() as stack:
         packed = packed_twin(net, stack)
         calls = {
             OURS: lambda: net(image),
             PACKED: lambda: packed(image),
-            **forward_rivals(net, image, compiled=not quick),
+            **forward_rivals(net, image, compiled=compiled),
         }
         if base < 64 or dear.bfloat16:
             image_last, lower = in_layout(image, CHANNELS_LAST), rivals.autocast(twin(net, CHANNELS_LAST))
@@ -72,17 +75,16 @@ def test_predict(compare, quick, dear, base, tile):
 
 
 @pytest.mark.parametrize(("base", "tile"), [(16, 572), (64, 572)])
-def test_predict_avx2(compare, quick, request, within, tmp_path, avx2, base, tile):
+def test_predict_avx2(compare, quick, dear, within, tmp_path, avx2, base, tile):
     """On a machine with AVX2 only, as far as a better one can be limited to it; torch.compile with --full."""
     if quick:
         base, tile = base // 4, 188
     within(base, 64 if quick else 16)
-    compiled = not quick and request.config.getoption("--full")
     image, net = training_batch(tile)[0], network(base).eval()
     with (
         torch.inference_mode(),
         ExitStack() as stack,
-        limited_rivals("avx2", base, tile, tmp_path, compiled=compiled) as limited,
+        limited_rivals("avx2", base, tile, tmp_path, compiled=dear.compiled) as limited,
     ):
         packed = packed_twin(net, stack)
         compare(

@@ -51,7 +51,7 @@ def test_train_step(compare, quick, dear, within, base, tile):
         calls[rivals.AUTOCAST] = training_step(lower, batch_last, rivals.autocast(lower))
     if not quick and (base < 64 or dear.compiled):
         peer = twin(net, CHANNELS_LAST)
-        calls[rivals.COMPILED] = training_step(peer, batch_last, rivals.compiled(peer))
+        calls[rivals.COMPILED_LAST] = training_step(peer, batch_last, rivals.compiled(peer))
     compare(
         calls,
         group="train_step",

@@ -204,6 +204,7 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
         "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
         "allocator": config.stash[_ALLOCATOR],
+        "rounds": f"medians of {LEAST} to {MOST}, interleaved, after one to warm up",
         "ceilings": _ceilings(config),
         "peers": peers.versions(),
         "left out": _dear(config).left_out or "nothing",
@@ -224,6 +225,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
     if rows:
         terminalreporter.section(f"peers: {peers.versions()}")
+        terminalreporter.line(f"left out: {_dear(config).left_out or 'nothing'}")
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
         policy = os.environ["OMP_WAIT_POLICY"]
         terminalreporter.section(

@@ -14,7 +14,7 @@ from unet_fast.ops import build_info
 
 Call = Callable[[], tuple[Tensor, ...]]
 DIRECTIONS = ["forward", "backward"]
-COMPILED, AUTOCAST = "torch.compile channels_last", "autocast bfloat16 channels_last"
+COMPILED_LAST, AUTOCAST = "torch.compile channels_last", "autocast bfloat16 channels_last"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Dear:
     """Which of the forms take part that would cost a run minutes.
 
     Attributes:
-        compiled: torch.compile of single convolutions, large training steps and the thin networks' forward.
+        compiled: torch.compile, but for the network, a thin one's training step, the sample and the loss.
         bfloat16: autocast to bfloat16 of convolutions and of the large network.
     """
 
@@ -33,10 +33,10 @@ class Dear:
     def left_out(self) -> str:
         """What does not take part, and why; empty where all does."""
         reasons = {
-            "torch.compile of single convolutions, of which it leaves oneDNN's as they are": self.compiled,
-            "bfloat16 of all but thin networks, which takes longer than float32 without a matrix unit": self.bfloat16,
+            "torch.compile where it gains little: single convolutions, pools, tiles, the warp": self.compiled,
+            "bfloat16 but for thin networks, since without a matrix unit it takes longer than float32": self.bfloat16,
         }
-        return "".join(f"{what}: only with --full. " for what, wanted in reasons.items() if not wanted)
+        return "; ".join(f"{what}: only with --full" for what, wanted in reasons.items() if not wanted)
 
 
 def multiplies_bfloat16() -> bool:
@@ -115,7 +115,7 @@ def forms(
     if dear.bfloat16:
         calls[AUTOCAST] = call(autocast(peer), theirs, grad_last)
     if dear.compiled:
-        calls[COMPILED] = call(compiled(peer), theirs, grad_last)
+        calls[COMPILED_LAST] = call(compiled(peer), theirs, grad_last)
     return {
         "rivals": calls,
         "agreement": near(1e-5 if direction == "forward" else 1e-2 if relu else 1e-4),
