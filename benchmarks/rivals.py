@@ -22,7 +22,7 @@ class Dear:
     """Which of the forms take part that would cost a run minutes.
 
     Attributes:
-        compiled: torch.compile, but for the network, a thin one's training step, the sample and the loss.
+        compiled: torch.compile, but for the network at the paper's tile, a thin one's step, the sample and the loss.
         bfloat16: autocast to bfloat16 of convolutions and of the large network.
     """
 
@@ -33,7 +33,7 @@ class Dear:
     def left_out(self) -> str:
         """What does not take part, and why; empty where all does."""
         reasons = {
-            "torch.compile where it gains little: single convolutions, pools, tiles, the warp": self.compiled,
+            "torch.compile where it gains little or takes minutes: single convolutions, pools, tiles, the warp, small tiles, large steps": self.compiled,
             "bfloat16 but for thin networks, since without a matrix unit it takes longer than float32": self.bfloat16,
         }
         return "; ".join(f"{what}: only with --full" for what, wanted in reasons.items() if not wanted)
