@@ -33,7 +33,8 @@ class Dear:
     def left_out(self) -> str:
         """What does not take part, and why; empty where all does."""
         reasons = {
-            "torch.compile where it gains little or takes minutes: single convolutions, pools, tiles, the warp, small tiles, large steps": self.compiled,
+            "torch.compile of convolutions, pools, tiles and the warp, which gain little": self.compiled,
+            "torch.compile of the small tile and of large training steps, which takes minutes": self.compiled,
             "bfloat16 but for thin networks, since without a matrix unit it takes longer than float32": self.bfloat16,
         }
         return "; ".join(f"{what}: only with --full" for what, wanted in reasons.items() if not wanted)
