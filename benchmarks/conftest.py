@@ -36,7 +36,7 @@ LEAST, MOST = 5, 15  # rounds
 BUDGET = 2.0  # seconds, which a benchmark's rounds may take where they are more than LEAST
 
 _CEILINGS = pytest.StashKey[dict[str, float]]()
-_ALLOCATOR = pytest.StashKey[str]()
+_STATE = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -45,9 +45,16 @@ def pytest_addoption(parser: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the memory that a call frees stay warm for the next, whoever's call it is."""
-    kept = keep_freed_memory()
-    config.stash[_ALLOCATOR] = "freed memory is kept, for all" if kept else "the system's, as it is"
+    """Let the memory that a call frees stay warm for the next, whoever's call it is; note the state of the process.
+
+    Now, for a benchmark may change it, and be interrupted.
+    """
+    config.stash[_STATE] = {
+        "instruction set": build_info().instruction_set,
+        "threads": str(torch.get_num_threads()),
+        "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+        "allocator": "freed memory is kept, for all" if keep_freed_memory() else "the system's, as it is",
+    }
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -193,17 +200,15 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
     """Keep of a run what the report needs: the rows, and what they were measured on."""
     machine = output_json.pop("machine_info")
     cpu, cores = machine["cpu"].get("brand_raw", machine["machine"]), machine["cpu"].get("count", "?")
-    build, python = build_info(), machine["python_version"].partition(".final")[0]
+    python = machine["python_version"].partition(".final")[0]
     output_json.pop("commit_info", None)
     output_json["machine"] = {
         "date": output_json.pop("datetime")[:10],
-        "CPU": f"{cpu}, {cores} cores, {build.instruction_set}",
-        "threads": str(torch.get_num_threads()),
+        "CPU": f"{cpu}, {cores} cores",
+        **config.stash[_STATE],
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "versions": f"unet_fast {unet_fast.__version__}, torch {torch.__version__}, Python {python}",
         "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
-        "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
-        "allocator": config.stash[_ALLOCATOR],
         "rounds": f"medians of {LEAST} to {MOST}, interleaved, after one to warm up",
         "ceilings": _ceilings(config),
         "peers": peers.versions(),
@@ -227,9 +232,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
         terminalreporter.section(f"peers: {peers.versions()}")
         terminalreporter.line(f"left out: {_dear(config).left_out or 'nothing'}")
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
-        policy = os.environ["OMP_WAIT_POLICY"]
-        terminalreporter.section(
-            f"{unit}: {torch.get_num_threads()} threads, OMP_WAIT_POLICY {policy}, ceilings: {_ceilings(config)}"
-        )
+        state = ", ".join(f"{name} {value}" for name, value in config.stash[_STATE].items())
+        terminalreporter.section(f"{unit}: {state}, ceilings: {_ceilings(config)}")
         for line in table(chosen):
             terminalreporter.line(line)

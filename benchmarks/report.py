@@ -204,9 +204,12 @@ def middle(rows: Iterable[Row]) -> float:
 
 def summary(run: Run) -> Iterator[str]:
     """Yield the lines of a table of all groups that have a ratio."""
+    groups = rated(run)
+    if not groups:
+        return
     yield from ("", "## summary", "", f"| | benchmarks | best other / {OURS}: median | least | greatest |")
     yield "|---|--:|--:|--:|--:|"
-    for group, rows in rated(run).items():
+    for group, rows in groups.items():
         ratios = [row.ratio or 0 for row in rows]
         yield f"| {group} | {len(rows)} | **{middle(rows):.2f}** | {min(ratios):.2f} | {max(ratios):.2f} |"
 
