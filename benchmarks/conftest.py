@@ -70,11 +70,9 @@ def _spread(rounds: list[float]) -> list[float]:
     return [min(rounds), max(rounds)]
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    """The CPU (best instruction set), then CUDA; new tensors are made there."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+    """The CPU (best instruction set), then CUDA where there is a GPU; new tensors are made there."""
     with torch.device(request.param) as chosen:
         yield chosen
 
@@ -106,7 +104,7 @@ def within(request: pytest.FixtureRequest, quick: bool) -> Callable[[float, floa
     def check(size: float, most: float) -> None:
         limit = most / 4 if quick else float("inf") if request.config.getoption("--full") else most
         if size > limit:
-            pytest.skip(f"{size:g} only with --full" if not quick else f"{size:g} takes too long for a check")
+            pytest.skip("a large size, which takes too long for a check" if quick else "a large size: only with --full")
 
     return check
 
@@ -212,10 +210,15 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         "rounds": f"medians of {LEAST} to {MOST}, interleaved, after one to warm up",
         "ceilings": _ceilings(config),
         "peers": peers.versions(),
-        "left out": _dear(config).left_out or "nothing",
+        "left out": _left_out(config),
     }
     keys = ("group", "name", "extra_info")
     output_json["benchmarks"] = [{key: bench[key] for key in keys} for bench in output_json["benchmarks"]]
+
+
+def _left_out(config: Any) -> str:
+    gpu = "" if torch.cuda.is_available() else "CUDA: no GPU"
+    return "; ".join(filter(None, [gpu, _dear(config).left_out])) or "nothing"
 
 
 def _ceilings(config: Any) -> str:
@@ -230,7 +233,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
     if rows:
         terminalreporter.section(f"peers: {peers.versions()}")
-        terminalreporter.line(f"left out: {_dear(config).left_out or 'nothing'}")
+        terminalreporter.line(f"left out: {_left_out(config)}")
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
         state = ", ".join(f"{name} {value}" for name, value in config.stash[_STATE].items())
         terminalreporter.section(f"{unit}: {state}, ceilings: {_ceilings(config)}")
