@@ -33,7 +33,7 @@ torch.set_num_threads(min(2, torch.get_num_threads()))  # torch counts the cores
 torch.backends.cudnn.allow_tf32 = False
 
 LEAST, MOST = 5, 15  # rounds
-BUDGET = 2.0  # seconds, which a benchmark's rounds may take where they are more than LEAST
+BUDGET = 1.0  # seconds, which the rounds of a benchmark may take where they are more than LEAST
 
 _CEILINGS = pytest.StashKey[dict[str, float]]()
 _STATE = pytest.StashKey[dict[str, str]]()
