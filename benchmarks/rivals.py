@@ -22,7 +22,7 @@ class Dear:
     """Which of the forms take part that would cost a run minutes.
 
     Attributes:
-        compiled: torch.compile, but for the network at the paper's tile, a thin one's step, the sample and the loss.
+        compiled: torch.compile, but for the network at 572 pixels, thin steps, pool, sample and loss.
         bfloat16: autocast to bfloat16 of convolutions and of the large network.
     """
 
@@ -33,7 +33,7 @@ class Dear:
     def left_out(self) -> str:
         """What does not take part, and why; empty where all does."""
         reasons = {
-            "torch.compile of convolutions, pools, tiles and the warp, which gain little": self.compiled,
+            "torch.compile of convolutions, tiles and the warp, which gain little": self.compiled,
             "torch.compile of the small tile and of large training steps, which takes minutes": self.compiled,
             "bfloat16 but for thin networks, since without a matrix unit it takes longer than float32": self.bfloat16,
         }
