@@ -16,7 +16,7 @@ def pad_and_slice(image: torch.Tensor, origins: torch.Tensor, side: int) -> torc
     return torch.cat(tiles).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
 @pytest.mark.parametrize(("channels", "side"), [(1, 1024), (1, 2048), (3, 1024)])
 def test_mirror_tiles(compare, device, dear, channels, side, dtype):
     image = (torch.rand(channels, side, side) * 255).to(dtype)
