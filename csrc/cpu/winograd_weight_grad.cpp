@@ -94,7 +94,7 @@ struct Wide {
   int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
   int64_t w_floats;                      // one block of outputs; dU of a group; turned dW of one block
   Wide(const Problem& problem, int threads) {
-    constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
+    constexpr int64_t kBlockTiles = 56, kMinTiles = 2 * kBlockTiles, kMaxChunks = 32;
     const int64_t count = problem.tiles();
     chunks = 1;  // a power of two, so that two or four threads get as many each
     while (2 * chunks <= smaller(count / kMinTiles, kMaxChunks)) chunks *= 2;
