@@ -63,11 +63,15 @@ struct Wide {
   }
 };
 
-// M of blocks [begin, end) for `tiles` tiles, whose V is given.
-void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t tiles, const float* v,
-                    const float* u, float* m) {
+// M of blocks [begin, end) for tiles [first, first + tiles), whose V is given. Along the way the memory of their result
+// is asked for, a share of it at every point: stores to a result that lies in no near cache would wait for it.
+void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int64_t end, int64_t first, int64_t tiles,
+                    const float* v, const float* u, float* m) {
   Products product(problem, tiles, m + plan.group * plan.m_floats);
   for (int64_t p = 0; p < kPoints; ++p) {
+    for (int64_t t = tiles * p / kPoints; t < tiles * (p + 1) / kPoints; ++t) {
+      for (int64_t b = begin; b < end; ++b) problem.expect_output(b, first + t);
+    }
     const float* const after =
         p + 1 < kPoints ? problem.u_of(u, p + 1, begin) : problem.u_of(u, 0, end % problem.blocks);
     multiply_point(problem, product, p, begin, end, v + p * problem.v_plane(tiles), u, after, plan.m_floats,
@@ -118,7 +122,7 @@ void run_wide(const Problem& problem, const ConvReluArgs& args, const Threads& t
     }
     for (int64_t begin = 0; begin < problem.blocks; begin += plan.group) {
       const int64_t end = smaller(begin + plan.group, problem.blocks);
-      multiply_group(problem, plan, begin, end, tiles, v, u, m);
+      multiply_group(problem, plan, begin, end, first, tiles, v, u, m);
       for (int64_t b = begin; b < end; ++b) {
         for (int64_t t = 0; t < tiles; ++t) {
           problem.transform_output(b, first, t, tiles, m + (b - begin) * plan.m_floats);
@@ -200,7 +204,7 @@ struct FewTiles {
   int64_t floats(int threads) const { return v_floats + threads * worker_floats(); }
   // Whether V is small, and there is a block for every thread.
   bool suit(const Problem& problem, int threads) const {
-    constexpr int64_t kCachedFloats = 320 << 10;
+    constexpr int64_t kCachedFloats = 352 << 10;
     return v_floats <= kCachedFloats && problem.blocks >= threads;
   }
 };
@@ -208,7 +212,10 @@ struct FewTiles {
 void run_few_tiles(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
   const FewTiles plan(problem);
   const int64_t tiles = problem.tiles();
-  const float* const packed = args.packed;
+  // So few that their products are done before U, four times the weight, would come from beyond the caches: it is made
+  // again of the weight.
+  constexpr int64_t kFewest = 12;
+  const float* const packed = tiles <= kFewest && !problem.split ? nullptr : args.packed;
   float* const v = args.workspace;
   const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(0, t, tiles, v); };
   const auto run_block = [&](int64_t b, int64_t worker) {

@@ -106,6 +106,11 @@ struct Problem {
     transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
   }
 
+  void expect_output(int64_t block, int64_t tile) const {
+    const TiledOutput& image = out[owner(block)];
+    if (!image.streams) expect_output_tile(image, tile, lane_block(block));
+  }
+
   void transform_output(int64_t block, int64_t first, int64_t t, int64_t tiles, const float* m) const {
     const LaneBlock lanes = lane_block(block);
     transform_output_tile(out[owner(block)], first + t, lanes, m + t * lanes.lanes(), m_plane(tiles));

@@ -32,6 +32,16 @@ struct Patch {
   }
 };
 
+// The pixels of a tile of the result that are stored, and where the pixel (0, 0) of the tile would be.
+struct StoredPatch : Patch {
+  int64_t origin, row_stride;  // floats
+
+  StoredPatch(const TiledOutput& out, const Patch& patch)
+      : Patch(patch.without(out.crop, out.height, out.width)), row_stride((out.width - 2 * out.crop) * out.channels) {
+    origin = (image * (out.height - 2 * out.crop) + y - out.crop) * row_stride + (x - out.crop) * out.channels;
+  }
+};
+
 // use(read) with read(y, x) = lanes [first, first + lanes) of a pixel of the patch, 0 outside.
 template <class Use>
 UNET_FAST_FUNCTION void read_patch(const TiledImages& images, const Patch& patch, int64_t first, int64_t lanes,
@@ -92,6 +102,7 @@ void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int
 
 void transform_input_tile(const TiledImages (&sources)[2], int64_t tile, float* v, int64_t plane, int64_t panel) {
   transform_input_tile(sources[0], tile, v, plane, panel);
+  if (sources[1].channels == 0) return;
   transform_input_tile(sources[1], tile, v + padded_channels(sources[0].channels) / kPanel * panel, plane, panel);
 }
 
@@ -113,14 +124,22 @@ void transform_gradient_tile(const TiledImages& grad, int64_t tile, const LaneBl
   }
 }
 
+void expect_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block) {
+  constexpr int64_t kLineFloats = 16;
+  const StoredPatch stored(out, Patch(out.grid, tile, out.height, out.width, 0, kTileOut));
+  for (int64_t y = stored.begin_y; y < stored.end_y; ++y) {
+    for (int64_t x = stored.begin_x; x < stored.end_x; ++x) {
+      const float* const pixel = out.data + stored.origin + y * stored.row_stride + x * out.channels + block.first;
+      for (int64_t lane = 0; lane < block.count; lane += kLineFloats) __builtin_prefetch(pixel + lane, 1, 2);
+    }
+  }
+}
+
 void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block, const float* m,
                            int64_t plane) {
   const Patch patch(out.grid, tile, out.height, out.width, 0, kTileOut);
-  const Patch stored = patch.without(out.crop, out.height, out.width);
-  const int64_t pixel_stride = out.channels, row_stride = (out.width - 2 * out.crop) * pixel_stride;
-  const int64_t image_stride = (out.height - 2 * out.crop) * row_stride;
-  const int64_t origin =
-      patch.image * image_stride + (patch.y - out.crop) * row_stride + (patch.x - out.crop) * pixel_stride;
+  const StoredPatch stored(out, patch);
+  const int64_t pixel_stride = out.channels, row_stride = stored.row_stride;
   for (int64_t lane = 0; lane < block.count; lane += kLanes) {
     const int64_t first = block.first + lane, lanes = smaller(block.count - lane, kLanes);
     const Vector bias = out.bias ? load_lanes(out.bias + block.offset + first, lanes) : Vector{};
@@ -132,8 +151,8 @@ void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock
           y[row][x] = out.relu ? rectify(value) : value;
         });
     if (out.pooled) pool_tile(out, patch, y, first, lanes);
-    float* const data = out.data + origin + first;
-    const float* const mask = out.mask ? out.mask + origin + first : nullptr;
+    float* const data = out.data + stored.origin + first;
+    const float* const mask = out.mask ? out.mask + stored.origin + first : nullptr;
     if (stored.whole() && lanes == kLanes) {
 #pragma GCC unroll 4
       for (int row = 0; row < kTileOut; ++row) {

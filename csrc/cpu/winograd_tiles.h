@@ -87,6 +87,9 @@ void transform_input_tile(const TiledImages (&sources)[2], int64_t tile, float* 
 void transform_gradient_tile(const TiledImages& grad, int64_t tile, const LaneBlock& block, float* to, int64_t plane,
                              float* output_sum);
 
+// Asks for the memory that transform_output_tile will store to, while there is something else to do.
+void expect_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block);
+
 // y of a tile for the outputs of a block, from m[p * plane + lane].
 void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block, const float* m, int64_t plane);
 

@@ -94,10 +94,12 @@ struct Wide {
   int64_t v_floats, y_floats, u_floats;  // of a worker: V and transformed gradient of a block of tiles, the latter for
   int64_t w_floats;                      // one block of outputs; dU of a group; turned dW of one block
   Wide(const Problem& problem, int threads) {
-    constexpr int64_t kBlockTiles = 56, kMinTiles = 4 * kBlockTiles, kMaxChunks = 32;
+    constexpr int64_t kBlockTiles = 56, kMaxChunks = 32, kThinWeights = 64 * 64 * kTaps;
     const int64_t count = problem.tiles();
+    // The dU of a chunk, four times the weight, has to pay: in thin layers sooner, which have few blocks to share out.
+    const int64_t least_tiles = (problem.weights() <= kThinWeights ? 2 : 4) * kBlockTiles;
     chunks = 1;  // a power of two, so that two or four threads get as many each
-    while (2 * chunks <= smaller(count / kMinTiles, kMaxChunks)) chunks *= 2;
+    while (2 * chunks <= smaller(count / least_tiles, kMaxChunks)) chunks *= 2;
     groups = smaller(problem.blocks, divide_up(threads, chunks));
     group = divide_up(problem.blocks, groups);
     groups = divide_up(problem.blocks, group);
