@@ -1,8 +1,6 @@
 // head on the CPU: a row product with one tap, and the softmax of what it gives.
 #include "cpu/kernels.h"
 
-#include <type_traits>
-
 #include "cpu/row_product.h"
 #include "cpu/softmax.h"
 
@@ -94,12 +92,7 @@ void head(const HeadArgs& args, const Threads& threads) {
   if (!args.softmax) return;
   constexpr int64_t kGrain = 4096;  // pixels that are worth waking a thread
   parallel_for(threads, args.images * args.height * args.width, kGrain, [&](int64_t begin, int64_t end) {
-    float* scores = static_cast<float*>(args.y) + begin * args.classes;
-    if (args.classes == 2) {
-      softmax(scores, end - begin, std::integral_constant<int64_t, 2>{});
-    } else {
-      softmax(scores, end - begin, args.classes);
-    }
+    softmax(static_cast<float*>(args.y) + begin * args.classes, end - begin, args.classes);
   });
 }
 

@@ -15,9 +15,8 @@ UNET_FAST_FUNCTION void replace_by_exponentials(float* values, int64_t count) {
   if (i < count) store_lanes(values + i, exp_nonpositive(load_lanes(values + i, count - i)), count - i);
 }
 
-// Classes: int64_t, or its std::integral_constant, for which the loops over the pixels become vector code.
-template <class Classes>
-UNET_FAST_FUNCTION void softmax(float* scores, int64_t pixels, Classes classes) {
+// scores: [pixels, classes]
+UNET_FAST_FUNCTION void softmax(float* scores, int64_t pixels, int64_t classes) {
   constexpr int64_t kAtOnce = 1024;  // values that stay in the nearest cache
   const int64_t step = kAtOnce > classes ? kAtOnce / classes : 1;
   for (int64_t first = 0; first < pixels; first += step) {
