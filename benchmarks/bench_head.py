@@ -1,4 +1,6 @@
-"""head against PyTorch's 1x1 convolution, forward and backward."""
+"""head against PyTorch's 1x1 convolution, forward and backward, and with the softmax behind it."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -19,4 +21,17 @@ def test_head(compare, device, dear, channels, direction):
         **rivals.forms({OURS: ops.head}, reference.head, tensors, direction, relu=False, dear=dear),
         group=f"head {direction}",
         gbyte=read_and_written * (1 if direction == "forward" else 2),
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_head_with_softmax(compare, device, quick, classes):
+    side, channels = 388, 64
+    tensors = (torch.randn(1, channels, side, side), torch.randn(classes, channels, 1, 1) / 8, torch.randn(classes))
+    ours, peer = (partial(function, softmax=True) for function in (ops.head, reference.head))
+    compare(
+        **rivals.forms({OURS: ours}, peer, tensors, "forward", relu=False, timed=not quick),
+        group="head with softmax",
+        gbyte=4 * (channels + classes) * side**2 / 1e9,
+        rounds=5,
     )

@@ -10,6 +10,10 @@
 # per step. The exit status is 0 only if every step passed. Floors in layers.md are for an H200; benchmarks.gpu_layers
 # takes another peak.
 #
+# Training as a whole takes minutes more, of which torch.compile is most; with the same Python and installation:
+#
+#     python3 -m benchmarks.gpu_training --out <folder>
+#
 # Needs: an NVIDIA GPU (sm_80 or later), a python3 with torch for CUDA, pytest, pytest-benchmark, tifffile and scipy; to
 # build, also nvcc, a C++20 compiler, scikit-build-core, pybind11, cmake and ninja; or a wheel for that Python, and none
 # of these. No network: nothing is downloaded. compute-sanitizer is used where it is found.
@@ -89,5 +93,5 @@ if command -v compute-sanitizer >/dev/null; then
 fi
 step layers 160 python3 -m benchmarks.gpu_layers --batch 1 4 8 --seconds 95 --out "$results"
 step operators 50 python3 -m benchmarks.gpu_operators --out "$results"
-step benchmarks 70 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
+step benchmarks 60 python3 -m pytest benchmarks -q -k cuda --benchmark-only --benchmark-json="$results/benchmarks.json"
 exit $failed

@@ -28,6 +28,18 @@ def test_shapes(backend):
     assert shallow(torch.rand(1, 1, 18, 30)).shape == (1, 2, 2, 14)
 
 
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_probabilities(device, backend, dtype, generator):
+    net = UNet(classes=3, base=4, depth=2, backend=backend, dropout=0.0).to(device)
+    image = torch.rand(2, 1, 44, 52, generator=generator).to(device, dtype)
+    with torch.inference_mode():
+        found, scores = net(image, softmax=True), net(image)
+    assert (found.dtype, scores.dtype) == (torch.float32, dtype)
+    bound = 1e-6 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(found, scores.float().softmax(1), rtol=0, atol=bound)
+
+
 @pytest.mark.parametrize(("base", "variant"), [(5, "paper"), (5, "release2015"), (16, "paper")])
 def test_backends_agree_in_values_and_gradients(device, base, variant, generator):
     torch.manual_seed(0)

@@ -1,124 +1,211 @@
-"""Faults planted into the tensor-core kernels: the emulator must make every one of them seen.
+"""Faults planted into the CUDA kernels: the emulator must make every one of them seen.
 
 Each is what one forgets in such a kernel: a wait, a fence, a barrier, a byte count, a parity. On a GPU most would give
 right numbers on most days.
+
+A fault is compiled without optimization, which takes a third of the time, and headers that have none are compiled once.
 """
 
+import os
 import subprocess
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.native_build import ROOT, compiler, run
 
 CONV, CONV_STORE, GRAD, CORE = (
-    f"cuda/{name}.cuh" for name in ("conv_wgmma", "conv_wgmma_store", "conv_weight_grad_wgmma", "tensor_core")
+    f"{name}.cuh" for name in ("conv_wgmma", "conv_wgmma_store", "conv_weight_grad_wgmma", "tensor_core")
 )
 MMA, MMA_STORE, MMA_GRAD, PACKED = (
-    f"cuda/{name}.cuh" for name in ("conv_mma", "conv_mma_store", "conv_weight_grad_mma", "packed_values")
+    f"{name}.cuh" for name in ("conv_mma", "conv_mma_store", "conv_weight_grad_mma", "packed_values")
 )
 
-# (kernel, file, what stands there, what is put in its place)
-FAULTS = [
-    ("wgmma", CONV, "mbarrier_wait(weights.full(), weights.round);", ""),
-    ("wgmma", CONV, "mbarrier_wait(slabs.full(), slabs.round);", ""),
-    ("wgmma", CONV, "mbarrier_wait(slabs.empty(), slabs.round ^ 1);", ""),
-    ("wgmma", CONV, "mbarrier_wait(weights.empty(), weights.round ^ 1);", ""),
-    ("wgmma", CONV, "products_wait<1>();", "products_wait<2>();"),
-    ("wgmma", CONV, "products_wait<0>();", ""),
-    ("wgmma", CONV_STORE, "fence_shared_for_tma();", ""),
-    ("wgmma", CONV_STORE, "if (leads) tma_stores_wait_read();", ""),
-    ("wgmma", CONV_STORE, "named_barrier(1 + group, 128);\n    if (leads) {", "if (leads) {"),
-    ("wgmma", CONV_STORE, "named_barrier(1 + group, 128);  // the stage", "// the stage"),
-    ("wgmma", CONV_STORE, "if (!conv.mask) return;", "return;"),
-    ("wgmma", CONV_STORE, "int64_t{split} * conv.tiles.images", "int64_t{0}"),
-    ("wgmma", CONV, "first_chunk = chunks * split", "first_chunk = 0 * split"),
-    ("wgmma", CONV, "slabs.init(kConvReaders);", "slabs.init(1);"),
-    ("wgmma", CONV, "kConvReaders = 8", "kConvReaders = 2"),
-    ("wgmma", CONV, "slot = 0, round ^= 1;", "slot = 0;"),
-    ("wgmma", CONV, "(conv.tiles.tile_height() + 2) * conv", "conv.tiles.tile_height() * conv"),
-    ("wgmma", CONV, "b + 2 * k", "b + k"),
-    ("wgmma", CONV, "tma_stores_wait();", ";"),
-    ("wgmma", CONV, "& ~SharedAddress{1023}", ""),
-    ("wgmma", CORE, "(chunk ^ (row & 7))", "chunk"),
-    ("mma", MMA, "copies_wait<kMmaStages - 2>();", "copies_wait<kMmaStages - 1>();"),
-    ("mma", MMA, "__syncthreads();  // stage k", "// stage k"),
-    ("mma", MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
-    ("mma", MMA, "(warp & 3) * 32, (warp >> 2)", "(warp & 1) * 32, (warp >> 2)"),
-    ("mma", MMA, "first = all_steps * split", "first = 0 * split"),
-    ("mma", MMA, "value = to_tf32(value);", "(void)value;"),
-    ("mma", MMA_STORE, "(split * args.images + part.image)", "(part.image)"),
-    ("mma", MMA_STORE, "if (args.mask && !is_rest) {", "if (false) {"),
-    ("mma", PACKED, "p > q || p != p", "p < q"),
-    ("mma", MMA, "__syncthreads();  // the results", "// the results"),
-    ("wgmma weight", GRAD, "products_wait<0>();", ""),
-    ("wgmma weight", GRAD, "mbarrier_wait(full, round);", ""),
-    ("wgmma weight", GRAD, "mbarrier_wait(empty, round ^ 1);", ""),
-    ("wgmma weight", GRAD, "(kGradStages + i), 12);", "(kGradStages + i), 3);"),
-    ("wgmma weight", GRAD, "named_barrier(1, 128);\n  const int o", "const int o"),
-    ("mma weight", MMA_GRAD, "copies_wait<1>();", "copies_wait<2>();"),
-    ("mma weight", MMA_GRAD, "__syncthreads();  // stage i", "// stage i"),
-    ("mma weight", MMA_GRAD, "__syncthreads();  // nobody", "// nobody"),
-    ("mma weight", MMA_GRAD, "__syncthreads();  // the warps", "// the warps"),
-    ("mma weight", MMA_GRAD, "right_row<3>(y + tap / 3, tap % 3)", "right_row<3>(y + tap % 3, tap / 3)"),
-    ("mma weight", MMA_GRAD, "(lane & 7) + (lane >> 4 << 3)", "lane & 15"),
-    ("mma weight", MMA_GRAD, "int64_t{part.share} * kTaps", "int64_t{0} * kTaps"),
-]
-# The kernel's file, and the native test and its argument that run it.
+
+class Kernel(NamedTuple):
+    """The kernel's file, the native test that runs it with its arguments, and what is planted.
+
+    A fault is a file of csrc/cuda, what stands there, and what is put in its place.
+    """
+
+    source: str
+    test: str
+    arguments: list[str]
+    faults: list[tuple[str, str, str]]
+
+
 KERNELS = {
-    "wgmma": ("conv_relu_wgmma", "conv_tensor_core"),
-    "mma": ("conv_relu_mma", "conv_tensor_core"),
-    "wgmma weight": ("conv_relu_weight_grad_wgmma", "conv_tensor_core_weight_grad"),
-    "mma weight": ("conv_relu_weight_grad_mma", "conv_tensor_core_weight_grad"),
+    "wgmma": Kernel(
+        "conv_relu_wgmma",
+        "conv_tensor_core",
+        ["wgmma"],
+        [
+            (CONV, "mbarrier_wait(weights.full(), weights.round);", ""),
+            (CONV, "mbarrier_wait(slabs.full(), slabs.round);", ""),
+            (CONV, "mbarrier_wait(slabs.empty(), slabs.round ^ 1);", ""),
+            (CONV, "mbarrier_wait(weights.empty(), weights.round ^ 1);", ""),
+            (CONV, "products_wait<1>();", "products_wait<2>();"),
+            (CONV, "products_wait<0>();", ""),
+            (CONV_STORE, "fence_shared_for_tma();", ""),
+            (CONV_STORE, "if (leads) tma_stores_wait_read();", ""),
+            (CONV_STORE, "named_barrier(1 + group, 128);\n    if (leads) {", "if (leads) {"),
+            (CONV_STORE, "named_barrier(1 + group, 128);  // the stage", "// the stage"),
+            (CONV_STORE, "if (!conv.mask) return;", "return;"),
+            (CONV_STORE, "int64_t{split} * conv.tiles.images", "int64_t{0}"),
+            (CONV, "first_chunk = chunks * split", "first_chunk = 0 * split"),
+            (CONV, "slabs.init(kConvReaders);", "slabs.init(1);"),
+            (CONV, "kConvReaders = 8", "kConvReaders = 2"),
+            (CONV, "slot = 0, round ^= 1;", "slot = 0;"),
+            (CONV, "(conv.tiles.tile_height() + 2) * conv", "conv.tiles.tile_height() * conv"),
+            (CONV, "b + 2 * k", "b + k"),
+            (CONV, "tma_stores_wait();", ";"),
+            (CONV, "& ~SharedAddress{1023}", ""),
+            (CORE, "(chunk ^ (row & 7))", "chunk"),
+        ],
+    ),
+    "mma": Kernel(
+        "conv_relu_mma",
+        "conv_tensor_core",
+        ["mma"],
+        [
+            (MMA, "copies_wait<kMmaStages - 2>();", "copies_wait<kMmaStages - 1>();"),
+            (MMA, "__syncthreads();  // stage k", "// stage k"),
+            (MMA, "y = loader.y + ky, x = loader.x + kx;", "y = loader.y + kx, x = loader.x + ky;"),
+            (MMA, "(warp & 3) * 32, (warp >> 2)", "(warp & 1) * 32, (warp >> 2)"),
+            (MMA, "first = all_steps * split", "first = 0 * split"),
+            (MMA, "value = to_tf32(value);", "(void)value;"),
+            (MMA_STORE, "(split * args.images + part.image)", "(part.image)"),
+            (MMA_STORE, "if (args.mask && !is_rest) {", "if (false) {"),
+            (PACKED, "p > q || p != p", "p < q"),
+            (MMA, "__syncthreads();  // the results", "// the results"),
+        ],
+    ),
+    "wgmma weight": Kernel(
+        "conv_relu_weight_grad_wgmma",
+        "conv_tensor_core_weight_grad",
+        ["wgmma"],
+        [
+            (GRAD, "products_wait<0>();", ""),
+            (GRAD, "mbarrier_wait(full, round);", ""),
+            (GRAD, "mbarrier_wait(empty, round ^ 1);", ""),
+            (GRAD, "(kGradStages + i), 12);", "(kGradStages + i), 3);"),
+            (GRAD, "named_barrier(1, 128);\n  const int o", "const int o"),
+        ],
+    ),
+    "mma weight": Kernel(
+        "conv_relu_weight_grad_mma",
+        "conv_tensor_core_weight_grad",
+        ["mma"],
+        [
+            (MMA_GRAD, "copies_wait<1>();", "copies_wait<2>();"),
+            (MMA_GRAD, "__syncthreads();  // stage i", "// stage i"),
+            (MMA_GRAD, "__syncthreads();  // nobody", "// nobody"),
+            (MMA_GRAD, "__syncthreads();  // the warps", "// the warps"),
+            (MMA_GRAD, "right_row(y + tap / 3, x + tap % 3)", "right_row(y + tap % 3, x + tap / 3)"),
+            (MMA_GRAD, "(lane & 7) + (lane >> 4 << 3)", "lane & 15"),
+            (
+                MMA_GRAD,
+                "(i >> 1) * 4 * Tile::kRowBytes + (i & 1) * 32",
+                "(i & 1) * 4 * Tile::kRowBytes + (i >> 1) * 32",
+            ),
+            (MMA_GRAD, "m[i] = to_tf32(load_shared_pair(", "m[i] = (load_shared_pair("),
+            (MMA_GRAD, "int64_t{part.share} * kTaps", "int64_t{0} * kTaps"),
+        ],
+    ),
+    "first layer": Kernel(
+        "few_channels",
+        "conv_relu",
+        [],
+        [("few_channels.cu", "__syncthreads();  // the weights are there", "// the weights are there")],
+    ),
+    "head": Kernel(
+        "head_few_classes",
+        "head",
+        [],
+        [
+            ("head_few_classes.cu", "__syncthreads();  // weights and pixels", "// weights and pixels"),
+            ("softmax.cuh", "k < classes ? expf(z[k] - top) : 0.0f", "expf(z[k] - top)"),
+        ],
+    ),
+    "pool": Kernel("max_pool", "max_pool", [], [("max_pool.cu", "value > best ||", "value >= best ||")]),
 }
 EMULATOR = ("emulator", "emulator_tensor_core", "emulator_mma", "emulator_wgmma", "fiber")
-PORTABLE = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "few_channels")
+OTHERS = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "head")
+DEFINITIONS = [f"-DUNET_FAST_{name}" for name in ("EMULATOR", "EMULATOR_ALONE", "SM90A")]
+WORKERS = os.cpu_count() or 1
 
 
-def compile_to(objects: Path, source: Path, includes: list[Path]) -> Path:
-    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-DUNET_FAST_EMULATOR", "-DUNET_FAST_SM90A", "-x", "c++"]
-    objects.mkdir(exist_ok=True)
-    result = objects / f"{source.stem}.o"
-    folders = [f"-I{folder}" for folder in [*includes, ROOT / "csrc", ROOT / "tests/native"]]
-    run(compiler(), *flags, *folders, "-c", source, "-o", result, fails=f"{source} did not compile")
-    return result
+class Programs:
+    """Compiles the native tests and links them with the kernels, sound or not; all of it without sanitizers."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.common = folder / "common.h"
+        self.common.write_text('#include "check.h"\n#include "emulator_tensor_core.h"\n')
+        self.compile(self.common, folder / "common.h.gch", "-O0", language="c++-header")
+        native = [*EMULATOR, *{f"test_{kernel.test}" for kernel in KERNELS.values()}]
+        cuda = [*OTHERS, *(kernel.source for kernel in KERNELS.values())]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            tests = pool.map(
+                lambda name: self.compile(ROOT / f"tests/native/{name}.cpp", folder / f"{name}.o", "-O2"), native
+            )
+            kernels = pool.map(lambda name: self.compile_kernel(name, folder), cuda)
+            self.objects = {path.stem: path for path in [*tests, *kernels]}
 
-def link(program: Path, kernel: str, objects: dict[str, Path]) -> Path:
-    """Link the native test of a kernel."""
-    others = {f"test_{test}" for _, test in KERNELS.values()} - {f"test_{KERNELS[kernel][1]}"}
-    files = [file for name, file in objects.items() if name not in others]
-    run(compiler(), *files, "-o", program, "-lpthread", fails="the test did not link")
-    return program
+    def compile(
+        self, source: Path, result: Path, *flags: str, folders: Iterable[Path] = (), language: str = "c++"
+    ) -> Path:
+        includes = [f"-I{folder}" for folder in (*folders, ROOT / "csrc", ROOT / "tests/native")]
+        always = ["-std=c++20", "-ffp-contract=off", *DEFINITIONS, "-x", language]
+        run(compiler(), *flags, *always, *includes, source, "-c", "-o", result, fails=f"{source} did not compile")
+        return result
+
+    def compile_kernel(self, name: str, folder: Path) -> Path:
+        """Compile a kernel; files in `folder`/cuda are taken instead of those of csrc."""
+        planted = folder / f"cuda/{name}.cu"
+        source = planted if planted.exists() else ROOT / f"csrc/cuda/{name}.cu"
+        common = ["-O0", "-include", str(self.common)]
+        return self.compile(source, folder / f"{name}.o", *common, folders=[folder])
+
+    def link(self, kernel: Kernel, program: Path, **faulty: Path) -> Path:
+        others = {f"test_{other.test}" for other in KERNELS.values()} - {f"test_{kernel.test}"}
+        files = [file for name, file in (self.objects | faulty).items() if name not in others]
+        missing = ["-Wl,--unresolved-symbols=ignore-all", "-no-pie"]  # the CPU's kernels
+        run(compiler(), *files, "-o", program, "-lpthread", *missing, fails="the test did not link")
+        return program
+
+    def sees(self, kernel: Kernel, number: int) -> bool:
+        """Whether the native test fails with a fault of the kernel."""
+        file, sound, fault = kernel.faults[number]
+        text = (ROOT / "csrc/cuda" / file).read_text()
+        assert sound in text, f"{file} no longer has {sound!r}: plant the fault where it belongs now"
+        folder = self.folder / f"{kernel.source}_{number}"
+        (folder / "cuda").mkdir(parents=True)
+        (folder / "cuda" / file).write_text(text.replace(sound, fault))
+        faulty = self.compile_kernel(kernel.source, folder)
+        program = self.link(kernel, folder / "test", **{kernel.source: faulty})
+        return (
+            subprocess.run([program, *kernel.arguments], capture_output=True, check=False, timeout=120).returncode != 0
+        )
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The native tests of the tensor cores and all that they need, compiled without sanitizers."""
-    folder = tmp_path_factory.mktemp("sound")
-    native = [f"tests/native/{name}.cpp" for name in EMULATOR]
-    native += [f"tests/native/test_{test}.cpp" for test in {test for _, test in KERNELS.values()}]
-    cuda = [f"csrc/cuda/{name}.cu" for name in [*PORTABLE, *(kernel for kernel, _ in KERNELS.values())]]
-    sources = [ROOT / name for name in [*native, *cuda]]
-    with ThreadPoolExecutor(2) as pool:
-        return {p.stem: p for p in pool.map(lambda source: compile_to(folder, source, []), sources)}
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    return Programs(tmp_path_factory.mktemp("planted"))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_sound_kernels_pass(objects, tmp_path, kernel):
-    program = link(tmp_path / "test", kernel, objects)
-    run(program, kernel.split()[0], fails="the sound kernels fail")
+@pytest.mark.parametrize("name", KERNELS)
+def test_sound_kernels_pass(programs, tmp_path, name):
+    program = programs.link(KERNELS[name], tmp_path / "test")
+    run(program, *KERNELS[name].arguments, fails="the sound kernels fail")
 
 
-@pytest.mark.parametrize(("kernel", "file", "sound", "fault"), FAULTS, ids=range(len(FAULTS)))
-def test_planted_fault_is_seen(objects, tmp_path, kernel, file, sound, fault):
-    text = (ROOT / "csrc" / file).read_text()
-    assert sound in text, f"{file} no longer has {sound!r}: plant the fault where it belongs now"
-    (tmp_path / file).parent.mkdir()
-    (tmp_path / file).write_text(text.replace(sound, fault))
-    # Beside the fault, since a file's own folder is searched last.
-    faulty = compile_to(tmp_path / "objects", ROOT / f"csrc/cuda/{KERNELS[kernel][0]}.cu", [tmp_path])
-    program = link(tmp_path / "test", kernel, {**objects, faulty.stem: faulty})
-    command = [program, kernel.split()[0]]
-    assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode != 0
+@pytest.mark.parametrize("name", KERNELS)
+def test_planted_faults_are_seen(programs, name):
+    kernel = KERNELS[name]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        seen = list(pool.map(lambda number: programs.sees(kernel, number), range(len(kernel.faults))))
+    assert [fault for fault, is_seen in zip(kernel.faults, seen, strict=True) if not is_seen] == []

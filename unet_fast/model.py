@@ -96,10 +96,10 @@ class UNet(nn.Module):
             less memory, about a third more work. False at first.
 
     Shape:
-        [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores before the softmax. Legal sides are 16k + 60 from
-        188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16; with the torch backend also
-        float16) is the dtype computed in; parameters stay float32. The native backend on a CPU computes all of them
-        in float32: bfloat16 is slower there by nature.
+        [N, C, H, W] -> [N, K, H-184, W-184] for depth 4, scores, or on request their softmax. Legal sides are 16k + 60
+        from 188 on; `unet_fast.geometry` computes them. The image's dtype (float32 or bfloat16; with the torch backend
+        also float16) is the dtype computed in; parameters stay float32. The native backend on a CPU computes all of
+        them in float32: bfloat16 is slower there by nature.
 
     Raises:
         ValueError: an argument is out of range, or the input's size is illegal (the message names the nearest legal
@@ -160,13 +160,15 @@ class UNet(nn.Module):
         names = ("channels", "classes", "base", "depth", "variant", "dropout")
         return {name: getattr(self, name) for name in names}
 
-    def forward(self, image: Tensor, dropout_seeds: Seeds = None) -> Tensor:
-        """Compute the class scores of an image; see the class for shapes.
+    def forward(self, image: Tensor, dropout_seeds: Seeds = None, softmax: bool = False) -> Tensor:
+        """Compute the class scores of an image, or their probabilities; see the class for shapes.
 
         Args:
             image: [N, C, H, W].
             dropout_seeds: N numbers, 0 to 2^63 - 1, or int64 [N] of them; the dropout of an image then depends on its
                 own alone, whatever else is in the batch. None takes torch's generator.
+            softmax: whether to return probabilities, float32, instead of scores in the image's dtype. With the native
+                backend they have no gradient, and a pixel's bits depend on nothing but its scores.
         """
         self._check(image)
         on_cpu = self.backend == "native" and image.is_cpu
@@ -180,8 +182,8 @@ class UNet(nn.Module):
         x = run(self._bottom, x, dropout_seeds)
         for step in range(self.depth):
             x = run(self._expand, x, skips.pop(), step)
-        scores: Tensor = self._op.head(x, *self.head.in_dtype_of(x)).to(image.dtype)
-        return scores
+        result: Tensor = self._op.head(x, *self.head.in_dtype_of(x), softmax=softmax)
+        return result if softmax else result.to(image.dtype)
 
     def _contract(self, x: Tensor, level: int, seeds: Seeds) -> tuple[Tensor, Tensor]:
         """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""

@@ -2,7 +2,7 @@
 
 What the trainer, prediction and model files ask of each: `kind`, `channels`, `classes`, `base`, `sides` (which sides it
 reads, and what they become), `settings` (to build it again), `maps_per_channel`, `packed_weights` and
-`forward(image, dropout_seeds)`.
+`forward(image, dropout_seeds, softmax)`.
 """
 
 from typing import Any

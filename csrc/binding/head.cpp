@@ -14,8 +14,8 @@ namespace py = pybind11;
 namespace unet_fast {
 namespace {
 
-// x, the weight and y (or their gradients) of one call.
-void check_tensors(const Check& check, const Tensor& x, const Tensor& weight, const Tensor& y) {
+// x and the weight of one call.
+void check_inputs(const Check& check, const Tensor& x, const Tensor& weight) {
   check.channels_last(x, "x");
   check.float_dtype(x, "x");
   check.that(x.size[1] > 0, "x", "at least one channel", shape_of(x));
@@ -25,7 +25,10 @@ void check_tensors(const Check& check, const Tensor& x, const Tensor& weight, co
   check.dtype(weight, "weight", {x.dtype});
   check.contiguous(weight, "weight");
   check.device(weight, "weight", x, "x");
-  check.images(y, "grad", {x.size[0], weight.size[0], x.size[2], x.size[3]}, x, "x");
+}
+
+std::vector<int64_t> size_of_result(const Tensor& x, const Tensor& weight) {
+  return {x.size[0], weight.size[0], x.size[2], x.size[3]};
 }
 
 void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const Tensor& weight) {
@@ -37,11 +40,15 @@ void check_bias(const Check& check, const Tensor& bias, const Tensor& x, const T
 
 constexpr Workspace<HeadArgs> kWorkspace = {head_cpu_workspace, nullptr};
 
-void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y, const py::function& allocate,
-          uintptr_t stream) {
+void head(const Tensor& x, const Tensor& weight, const Tensor& bias, bool softmax, const Tensor& y,
+          const py::function& allocate, uintptr_t stream) {
   const Check check("head");
-  check_tensors(check, x, weight, y);
+  check_inputs(check, x, weight);
   check_bias(check, bias, x, weight);
+  check.shape(y, "y", size_of_result(x, weight));
+  check.channels_last(y, "y");
+  check.dtype(y, "y", {softmax ? DType::float32 : x.dtype});
+  check.device(y, "y", x, "x");
   const HeadArgs args = {
       .x = x.data,
       .dtype = x.dtype,
@@ -54,6 +61,7 @@ void head(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tenso
       .weight_stride_k = x.size[1],
       .weight_stride_c = 1,
       .bias = bias.data,
+      .softmax = softmax,
       .y = y.data,
       .workspace = nullptr,
   };
@@ -65,11 +73,13 @@ void head_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
                    const std::optional<std::pair<Tensor, Tensor>>& grad_weight_and_bias, const py::function& allocate,
                    uintptr_t stream) {
   const Check check("head_backward");
-  check_tensors(check, x, weight, grad);
+  check_inputs(check, x, weight);
+  check.images(grad, "grad", size_of_result(x, weight), x, "x");
   if (grad_x) check.images(*grad_x, "grad_x", {x.size[0], x.size[1], x.size[2], x.size[3]}, x, "x");
   if (grad_weight_and_bias) {
     const auto& [grad_weight, grad_bias] = *grad_weight_and_bias;
-    check_tensors(check, x, grad_weight, grad);
+    check_inputs(check, x, grad_weight);
+    check.images(grad, "grad", size_of_result(x, grad_weight), x, "x");
     check_bias(check, grad_bias, x, weight);
   }
   const HeadBackwardArgs args = {
@@ -94,8 +104,8 @@ void head_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, co
 }  // namespace
 
 void bind_head(py::module_& module) {
-  module.def("head", &head, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"), py::arg("allocate"),
-             py::arg("stream"));
+  module.def("head", &head, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("softmax"), py::arg("y"),
+             py::arg("allocate"), py::arg("stream"));
   module.def("head_backward", &head_backward, py::arg("grad"), py::arg("x"), py::arg("weight"),
              py::arg("grad_x").none(true), py::arg("grad_weight_and_bias").none(true), py::arg("allocate"),
              py::arg("stream"));

@@ -67,11 +67,11 @@ void up_conv_data_grad(const Tensor& grad, const Tensor& weight, bool tf32, cons
       {up_conv_data_grad_cpu_workspace, up_conv_data_grad_cuda_workspace}, allocate);
 }
 
-void up_conv_weight_grad(const Tensor& grad, const Tensor& x, const Tensor& grad_weight, const Tensor& grad_bias,
-                         const py::function& allocate, uintptr_t stream) {
+void up_conv_weight_grad(const Tensor& grad, const Tensor& x, bool tf32, const Tensor& grad_weight,
+                         const Tensor& grad_bias, const py::function& allocate, uintptr_t stream) {
   const Check check("up_conv_backward");
   const UpConvWeightGradArgs args = {
-      .shape = check_tensors(check, x, grad_weight, grad, false),
+      .shape = check_tensors(check, x, grad_weight, grad, tf32),
       .grad = grad.data,
       .x = x.data,
       .grad_weight = grad_weight.data,
@@ -90,8 +90,8 @@ void bind_up_conv(py::module_& module) {
              py::arg("allocate"), py::arg("stream"));
   module.def("up_conv_data_grad", &up_conv_data_grad, py::arg("grad"), py::arg("weight"), py::arg("tf32"),
              py::arg("grad_x"), py::arg("allocate"), py::arg("stream"));
-  module.def("up_conv_weight_grad", &up_conv_weight_grad, py::arg("grad"), py::arg("x"), py::arg("grad_weight"),
-             py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
+  module.def("up_conv_weight_grad", &up_conv_weight_grad, py::arg("grad"), py::arg("x"), py::arg("tf32"),
+             py::arg("grad_weight"), py::arg("grad_bias"), py::arg("allocate"), py::arg("stream"));
 }
 
 }  // namespace unet_fast

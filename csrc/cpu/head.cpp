@@ -1,7 +1,8 @@
-// head on the CPU: a row product with one tap.
+// head on the CPU: a row product with one tap, and the softmax of what it gives.
 #include "cpu/kernels.h"
 
 #include "cpu/row_product.h"
+#include "cpu/softmax.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
@@ -48,7 +49,7 @@ RowProduct as_row_product(const HeadArgs& args) {
       .bias = args.bias,
       .relu = false,
       .out = args.y,
-      .out_dtype = args.dtype,
+      .out_dtype = args.softmax ? DType::float32 : args.dtype,
       .out_row = args.width * args.classes,
   };
 }
@@ -86,7 +87,14 @@ int64_t head_backward_workspace(const HeadBackwardArgs& args, const Threads& thr
   return data > weight ? data : weight;
 }
 
-void head(const HeadArgs& args, const Threads& threads) { row_product(as_row_product(args), args.workspace, threads); }
+void head(const HeadArgs& args, const Threads& threads) {
+  row_product(as_row_product(args), args.workspace, threads);
+  if (!args.softmax) return;
+  constexpr int64_t kGrain = 4096;  // pixels that are worth waking a thread
+  parallel_for(threads, args.images * args.height * args.width, kGrain, [&](int64_t begin, int64_t end) {
+    softmax(static_cast<float*>(args.y) + begin * args.classes, end - begin, args.classes);
+  });
+}
 
 void head_backward(const HeadBackwardArgs& args, const Threads& threads) {
   if (args.grad_x) head(args.data_grad(), threads);

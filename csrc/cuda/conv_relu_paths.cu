@@ -121,7 +121,7 @@ constexpr Path<ConvReluArgs> kPaths[] = {
 
 constexpr Path<ConvReluWeightGradArgs> kWeightGradPaths[] = {
     {ConvAlgorithm::wgmma, refuses_layer<ConvReluWeightGradArgs, wgmma_refuses>, run_wgmma},
-    {ConvAlgorithm::mma, refuses_layer<ConvReluWeightGradArgs, half_refuses>, conv_relu_weight_grad_mma},
+    {ConvAlgorithm::mma, refuses_layer<ConvReluWeightGradArgs, mma_refuses>, conv_relu_weight_grad_mma},
     {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs& args, int) { return few_channels_refuses(args); },
      conv_relu_weight_grad_few_channels},
     {ConvAlgorithm::direct, [](const ConvReluWeightGradArgs&, int) -> const char* { return nullptr; },
@@ -136,10 +136,10 @@ struct Choice {
 };
 
 template <class Args, size_t kCount>
-Choice<Args> choose(const Path<Args> (&paths)[kCount], const Args& args, ConvAlgorithm algorithm, int device) {
+Choice<Args> choose(const Path<Args> (&paths)[kCount], const Args& args, int device) {
   Choice<Args> choice;
   for (const Path<Args>& path : paths) {
-    if (algorithm != ConvAlgorithm::automatic && algorithm != path.algorithm) continue;
+    if (args.algorithm != ConvAlgorithm::automatic && args.algorithm != path.algorithm) continue;
     choice.refusal = path.refuses(args, device);
     if (!choice.refusal) {
       choice.path = &path;
@@ -149,14 +149,10 @@ Choice<Args> choose(const Path<Args> (&paths)[kCount], const Args& args, ConvAlg
   return choice;
 }
 
-Choice<ConvReluArgs> choose(const ConvReluArgs& args, int device) {
-  return choose(kPaths, args, args.algorithm, device);
-}
+Choice<ConvReluArgs> choose(const ConvReluArgs& args, int device) { return choose(kPaths, args, device); }
 
 Choice<ConvReluWeightGradArgs> choose(const ConvReluWeightGradArgs& args, int device) {
-  // mma has no form of its own for this gradient in TF32.
-  const bool is_tf32 = args.algorithm == ConvAlgorithm::mma && args.dtype == DType::float32;
-  return choose(kWeightGradPaths, args, is_tf32 ? ConvAlgorithm::direct : args.algorithm, device);
+  return choose(kWeightGradPaths, args, device);
 }
 
 template <class Args>

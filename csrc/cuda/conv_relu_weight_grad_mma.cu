@@ -5,6 +5,7 @@
 namespace unet_fast {
 namespace {
 
+template <class T>
 WeightGradMma plan(const ConvReluWeightGradArgs& args) {
   WeightGradMma grad = {};
   grad.left = args.grad, grad.left_channels = static_cast<int>(args.out_channels);
@@ -13,7 +14,7 @@ WeightGradMma plan(const ConvReluWeightGradArgs& args) {
   const int64_t row = args.width * args.in_channels;
   grad.right[0] = {args.x, args.in_channels, row, args.height * row};
   grad.right[1] = args.skip;
-  plan_weight_grad_mma<3>(grad);
+  plan_weight_grad_mma<T, 3>(grad);
   return grad;
 }
 
@@ -21,13 +22,17 @@ WeightGradMma plan(const ConvReluWeightGradArgs& args) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-int64_t conv_relu_weight_grad_mma_workspace(const ConvReluWeightGradArgs& args) { return plan(args).sums.workspace(); }
+int64_t conv_relu_weight_grad_mma_workspace(const ConvReluWeightGradArgs& args) {
+  int64_t floats = 0;
+  visit_cuda_float_type(args.dtype, [&](auto type) { floats = plan<decltype(type)>(args).sums.workspace(); });
+  return floats;
+}
 
 const char* conv_relu_weight_grad_mma(const ConvReluWeightGradArgs& args, const Stream& stream) {
-  WeightGradMma grad = plan(args);
-  grad.sums.take(args.workspace);
   const char* error = nullptr;
-  visit_half_type(args.dtype, [&](auto type) {
+  visit_cuda_float_type(args.dtype, [&](auto type) {
+    WeightGradMma grad = plan<decltype(type)>(args);
+    grad.sums.take(args.workspace);
     error = launch_weight_grad_mma<decltype(type), 3>(grad, args.grad_weight, args.grad_bias, stream);
   });
   return error;

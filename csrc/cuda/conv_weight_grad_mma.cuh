@@ -8,9 +8,10 @@
 //
 // A block of eight warps has 64 m x 64 n x all taps and a share of the pixels, a tile of some rows of 16 at a time. It
 // copies the tile of left and all of right that lies under it to shared memory (cp.async), two stages deep; a copy that
-// would read outside gives zeros. Sixteen pixels, a row of the tile, are the k of a product; both operands have them
-// outermost, so ldmatrix transposes. Right lies in shared memory such that sixteen neighbouring pixels of one tap are
-// sixteen neighbouring rows: for 2 x 2 taps, the four parities lie apart.
+// would read outside gives zeros. Neighbouring pixels of a row of the tile, 16 or 8 of TF32, are the k of a product;
+// both operands have them outermost, so ldmatrix transposes, and of TF32, whose values are words, every lane reads its
+// own. Right lies in shared memory such that neighbouring pixels of one tap are neighbouring rows: for 2 x 2 taps, the
+// four parities lie apart.
 #pragma once
 
 #include "cuda/conv_weight_grad.cuh"
@@ -22,15 +23,32 @@ namespace {
 
 constexpr int kGradMmaThreads = 256, kGradMmaStages = 2, kGradMmaChannels = 64, kGradMmaWidth = 16;
 
-template <int kTaps>
+template <class T, int kTaps>
 struct GradMmaTile {
-  static constexpr int kHeight = kTaps == 3 ? 8 : 4;  // rows of 16 pixels
+  static constexpr int kStep = 32 / sizeof(T);                            // pixels of a product
+  static constexpr int kPiece = 16 / sizeof(T);                           // channels of a copy
+  static constexpr int kHeight = (kTaps == 3 ? 16 : 8) / int{sizeof(T)};  // rows of 16 pixels
   static constexpr int kLeft = kHeight * kGradMmaWidth;
   static constexpr int kRightWidth = kTaps == 3 ? kGradMmaWidth + 2 : 2 * kGradMmaWidth;
   static constexpr int kRight = kTaps == 3 ? (kHeight + 2) * kRightWidth : 4 * kLeft;  // pixels
-  static constexpr int kStageBytes = (kLeft + kRight) * 128;
+  // Of a pixel's 64 channels: swizzled, or with 32 bytes behind them. Then four pixels and eight channels of TF32 lie
+  // in 32 different banks.
+  static constexpr int kRowBytes = sizeof(T) == 2 ? 128 : 288;
+  static constexpr int kRightAt = kLeft * kRowBytes;
+  static constexpr int kStageBytes = kRightAt + kRight * kRowBytes;
   static constexpr int kBiasAt = kGradMmaStages * kStageBytes;  // eight warps' sums of 64 channels
   static constexpr int kSharedBytes = kBiasAt + 8 * kGradMmaChannels * 4;
+  static_assert(kSharedBytes <= 99 * 1024, "what a block may have on every GPU since sm_80");
+
+  // Where 16 bytes of a pixel lie.
+  static __device__ __forceinline__ uint32_t at(int row, int piece) {
+    return sizeof(T) == 2 ? swizzled(row, piece) : static_cast<uint32_t>(row * kRowBytes + piece * 16);
+  }
+  // Row of shared memory in which pixel (y, x) of right lies.
+  static __device__ __forceinline__ int right_row(int y, int x) {
+    if constexpr (kTaps == 3) return y * kRightWidth + x;
+    return (y % 2 * 2 + x % 2) * kLeft + y / 2 * kGradMmaWidth + x / 2;
+  }
 };
 
 struct WeightGradMma {
@@ -45,14 +63,6 @@ struct WeightGradMma {
   WeightGradSums sums;
 };
 
-// Row of shared memory in which pixel (y, x) of right under a tile lies.
-template <int kTaps>
-__device__ __forceinline__ int right_row(int y, int x) {
-  using Tile = GradMmaTile<kTaps>;
-  if constexpr (kTaps == 3) return y * Tile::kRightWidth + x;
-  return (y % 2 * 2 + x % 2) * Tile::kLeft + y / 2 * kGradMmaWidth + x / 2;
-}
-
 // What a block works on.
 struct GradMmaPart {
   int left_channel, right_channel;  // the first of each, right's within its source
@@ -64,39 +74,63 @@ struct GradMmaPart {
 template <class T, int kTaps>
 __device__ __forceinline__ void grad_mma_load(const WeightGradMma& g, const GradMmaPart& part, int tile,
                                               SharedAddress stage) {
-  using Tile = GradMmaTile<kTaps>;
+  using Tile = GradMmaTile<T, kTaps>;
+  constexpr int kPieces = kGradMmaChannels / Tile::kPiece, kRows = kGradMmaThreads / kPieces;  // at once
   const int tile_x = tile % g.columns * kGradMmaWidth, line = tile / g.columns;
   const int tile_y = line % g.rows * Tile::kHeight, image = line / g.rows;
-  const int piece = static_cast<int>(threadIdx.x) & 7;
+  const int piece = static_cast<int>(threadIdx.x) % kPieces, first = static_cast<int>(threadIdx.x) / kPieces;
   const auto* left = static_cast<const T*>(g.left);
-  const int m = part.left_channel + 8 * piece;
-  for (int row = static_cast<int>(threadIdx.x) >> 3; row < Tile::kLeft; row += kGradMmaThreads / 8) {
+  const int m = part.left_channel + Tile::kPiece * piece;
+  for (int row = first; row < Tile::kLeft; row += kRows) {
     const int y = tile_y + row / kGradMmaWidth, x = tile_x + row % kGradMmaWidth;
     const bool reads = m < g.left_channels && y < g.height && x < g.width;
     const int64_t pixel = (static_cast<int64_t>(image) * g.height + y) * g.width + x;
-    copy_16_bytes(stage + swizzled(row, piece), reads ? left + pixel * g.left_channels + m : left, reads);
+    copy_16_bytes(stage + Tile::at(row, piece), reads ? left + pixel * g.left_channels + m : left, reads);
   }
   const SkipWindow& window = g.right[part.source];
   const auto* right = static_cast<const T*>(window.data);
-  const int n = part.right_channel + 8 * piece, scale = kTaps == 3 ? 1 : 2;
+  const int n = part.right_channel + Tile::kPiece * piece, scale = kTaps == 3 ? 1 : 2;
   const int height = scale * g.height + (kTaps == 3 ? 2 : 0), width = scale * g.width + (kTaps == 3 ? 2 : 0);
-  for (int i = static_cast<int>(threadIdx.x) >> 3; i < Tile::kRight; i += kGradMmaThreads / 8) {
+  for (int i = first; i < Tile::kRight; i += kRows) {
     const int below = i / Tile::kRightWidth, beside = i % Tile::kRightWidth;
     const int y = scale * tile_y + below, x = scale * tile_x + beside;
     const bool reads = n < window.channels && y < height && x < width;
     const int64_t at = image * window.image_stride + y * window.row_stride + x * window.channels + n;
-    copy_16_bytes(stage + Tile::kLeft * 128 + swizzled(right_row<kTaps>(below, beside), piece),
-                  reads ? right + at : right, reads);
+    copy_16_bytes(stage + Tile::kRightAt + Tile::at(Tile::right_row(below, beside), piece), reads ? right + at : right,
+                  reads);
   }
 }
 
 // Adds every eighth of `count` rows, of two channels a lane.
-template <class T>
+template <class T, class Tile>
 __device__ __forceinline__ void add_rows(SharedAddress rows, int count, int warp, int lane, float (&sums)[2]) {
+  const int piece = 2 * lane / Tile::kPiece, within = 2 * lane % Tile::kPiece * int{sizeof(T)};
   for (int row = warp; row < count; row += kGradMmaThreads / 32) {
-    const uint32_t both = load_shared_pair(rows + swizzled(row, lane >> 2) + (lane & 3) * 4);
-    sums[0] += to_float(T{static_cast<uint16_t>(both)});
-    sums[1] += to_float(T{static_cast<uint16_t>(both >> 16)});
+    const SharedAddress address = rows + Tile::at(row, piece) + within;
+    const uint32_t first = load_shared_pair(address);
+    if constexpr (sizeof(T) == 2) {
+      sums[0] += to_float(T{static_cast<uint16_t>(first)});
+      sums[1] += to_float(T{static_cast<uint16_t>(first >> 16)});
+    } else {
+      sums[0] += __uint_as_float(first);
+      sums[1] += __uint_as_float(load_shared_pair(address + 4));
+    }
+  }
+}
+
+// The pixels of a product, which lie in rows from `row` on, of 16 channels: as a factor of multiply_16x8, channels 0-7
+// and 8-15 of the first half of the pixels, then of the second.
+template <class T, class Tile>
+__device__ __forceinline__ void load_factors(uint32_t (&m)[4], SharedAddress rows, int row, int channel, int lane) {
+  if constexpr (sizeof(T) == 2) {
+    const int pixel = (lane & 7) + (lane >> 4 << 3);
+    load_matrices_transposed(m, rows + Tile::at(row + pixel, channel / 8 + (lane >> 3 & 1)));
+  } else {
+    const SharedAddress first = rows + Tile::at(row + (lane & 3), 0) + (channel + (lane >> 2)) * 4;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      m[i] = to_tf32(load_shared_pair(first + (i >> 1) * 4 * Tile::kRowBytes + (i & 1) * 32));
+    }
   }
 }
 
@@ -104,26 +138,22 @@ __device__ __forceinline__ void add_rows(SharedAddress rows, int count, int warp
 template <class T, int kTaps>
 __device__ __forceinline__ void grad_mma_multiply(SharedAddress stage, int warp, int lane,
                                                   float (&sums)[kTaps * kTaps][2][2][4]) {
-  using Tile = GradMmaTile<kTaps>;
-  const SharedAddress right = stage + Tile::kLeft * 128;
-  // Matrices of 8 pixels x 8 channels, transposed. Of left: channels 0-7, 8-15 of the first eight pixels, then of the
-  // others; of right: the first eight and the other pixels of channels 0-7, then of 8-15.
-  const int left_pixel = (lane & 7) + (lane >> 4 << 3), left_piece = (warp & 1) * 4 + (lane >> 3 & 1);
-  const int right_pixel = lane & 15, right_piece = (warp >> 1) * 2 + (lane >> 4);
-  for (int y = 0; y < Tile::kHeight; ++y) {
+  using Tile = GradMmaTile<T, kTaps>;
+  const int left_channel = (warp & 1) * 32, right_channel = (warp >> 1) * 16;
+  for (int pixel = 0; pixel < Tile::kLeft; pixel += Tile::kStep) {
+    const int y = pixel / kGradMmaWidth, x = pixel % kGradMmaWidth;
     uint32_t a[2][4], b[4];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      load_matrices_transposed(a[i], stage + swizzled(y * kGradMmaWidth + left_pixel, left_piece + 2 * i));
-    }
+    for (int i = 0; i < 2; ++i) load_factors<T, Tile>(a[i], stage, pixel, left_channel + 16 * i, lane);
 #pragma unroll
     for (int tap = 0; tap < kTaps * kTaps; ++tap) {
-      const int row = kTaps == 3 ? right_row<3>(y + tap / 3, tap % 3) : right_row<2>(2 * y + tap / 2, tap % 2);
-      load_matrices_transposed(b, right + swizzled(row + right_pixel, right_piece));
+      const int row =
+          kTaps == 3 ? Tile::right_row(y + tap / 3, x + tap % 3) : Tile::right_row(2 * y + tap / 2, 2 * x + tap % 2);
+      load_factors<T, Tile>(b, stage + Tile::kRightAt, row, right_channel, lane);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        multiply_16x8<T>(sums[tap][i][0], a[i], b[0], b[1]);
-        multiply_16x8<T>(sums[tap][i][1], a[i], b[2], b[3]);
+        multiply_16x8<T>(sums[tap][i][0], a[i], b[0], b[2]);
+        multiply_16x8<T>(sums[tap][i][1], a[i], b[1], b[3]);
       }
     }
   }
@@ -150,7 +180,7 @@ __device__ __forceinline__ void grad_mma_store(const WeightGradMma& g, const Gra
 
 template <class T, int kTaps>
 __global__ void __launch_bounds__(kGradMmaThreads, 1) weight_grad_mma_kernel(const __grid_constant__ WeightGradMma g) {
-  using Tile = GradMmaTile<kTaps>;
+  using Tile = GradMmaTile<T, kTaps>;
   const SharedAddress shared = shared_address(dynamic_shared<unsigned char>());
   const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
   const int blocks = g.right_blocks[0] + g.right_blocks[1];
@@ -176,8 +206,8 @@ __global__ void __launch_bounds__(kGradMmaThreads, 1) weight_grad_mma_kernel(con
     __syncthreads();  // stage i has arrived for all
     grad_mma_multiply<T, kTaps>(stage_of(i), warp, lane, sums);
     if (sums_bias) {
-      kTaps == 3 ? add_rows<T>(stage_of(i), Tile::kLeft, warp, lane, bias)
-                 : add_rows<T>(stage_of(i) + Tile::kLeft * 128, Tile::kRight, warp, lane, bias);
+      kTaps == 3 ? add_rows<T, Tile>(stage_of(i), Tile::kLeft, warp, lane, bias)
+                 : add_rows<T, Tile>(stage_of(i) + Tile::kRightAt, Tile::kRight, warp, lane, bias);
     }
     __syncthreads();  // nobody reads stage i any more: the next copies but one go there
   }
@@ -195,10 +225,10 @@ __global__ void __launch_bounds__(kGradMmaThreads, 1) weight_grad_mma_kernel(con
 }
 
 // Fills what follows from the sizes.
-template <int kTaps>
+template <class T, int kTaps>
 void plan_weight_grad_mma(WeightGradMma& grad) {
   const auto pieces = [](int64_t length, int piece) { return static_cast<int>((length + piece - 1) / piece); };
-  grad.rows = pieces(grad.height, GradMmaTile<kTaps>::kHeight), grad.columns = pieces(grad.width, kGradMmaWidth);
+  grad.rows = pieces(grad.height, GradMmaTile<T, kTaps>::kHeight), grad.columns = pieces(grad.width, kGradMmaWidth);
   grad.left_blocks = pieces(grad.left_channels, kGradMmaChannels);
   for (int i = 0; i < 2; ++i) grad.right_blocks[i] = pieces(grad.right[i].channels, kGradMmaChannels);
   grad.sums.taps = kTaps * kTaps;
@@ -213,7 +243,7 @@ const char* launch_weight_grad_mma(const WeightGradMma& grad, void* grad_weight,
                                    const Stream& stream) {
   const int blocks = grad.sums.shares * grad.left_blocks * (grad.right_blocks[0] + grad.right_blocks[1]);
   if (const char* error = launch(weight_grad_mma_kernel<T, kTaps>, dim3(static_cast<unsigned>(blocks)),
-                                 dim3(kGradMmaThreads), GradMmaTile<kTaps>::kSharedBytes, stream, grad)) {
+                                 dim3(kGradMmaThreads), GradMmaTile<T, kTaps>::kSharedBytes, stream, grad)) {
     return error;
   }
   return finish_weight_grad<T>(grad.sums, grad_weight, grad_bias, stream);

@@ -1,7 +1,8 @@
 // head on CUDA: as cuda/head_few_classes.h has it, or, for more classes and other numbers of channels, as matrix
-// products.
+// products, the softmax in a second pass.
 #include "cuda/gathered_product.cuh"
 #include "cuda/head_few_classes.h"
+#include "cuda/softmax.cuh"
 
 namespace unet_fast {
 namespace {
@@ -27,9 +28,22 @@ struct Head {
   }
   UNET_FAST_METHOD void write(int64_t pixel, int64_t k, int64_t, float sum) const {
     if (args.bias) sum += to_float(static_cast<const T*>(args.bias)[k]);
-    static_cast<T*>(args.y)[pixel * columns + k] = from_float<T>(sum);
+    if (args.softmax) {
+      static_cast<float*>(args.y)[pixel * columns + k] = sum;
+    } else {
+      static_cast<T*>(args.y)[pixel * columns + k] = from_float<T>(sum);
+    }
   }
 };
+
+constexpr int kSoftmaxBlock = 128;
+
+__global__ void __launch_bounds__(kSoftmaxBlock) softmax_kernel(float* y, int64_t pixels, int classes) {
+  const int64_t step = int64_t{gridDim.x} * kSoftmaxBlock;
+  for (int64_t pixel = int64_t{blockIdx.x} * kSoftmaxBlock + threadIdx.x; pixel < pixels; pixel += step) {
+    softmax<0>(y + pixel * classes, classes);
+  }
+}
 
 // rows: channels, and a last one whose factor is 1 and gives the bias   columns: classes   k: pixels
 template <class T>
@@ -68,7 +82,10 @@ const char* head_cuda(const HeadArgs& args, const Stream& stream) {
   if (takes_few_classes(args)) return head_few_classes(args, stream);
   const char* error = nullptr;
   visit_cuda_float_type(args.dtype, [&](auto type) { error = launch_product(Head<decltype(type)>(args), 1, stream); });
-  return error;
+  if (error || !args.softmax) return error;
+  const int64_t pixels = args.images * args.height * args.width;
+  return launch(softmax_kernel, grid_for(pixels, kSoftmaxBlock), kSoftmaxBlock, 0, stream, static_cast<float*>(args.y),
+                pixels, static_cast<int>(args.classes));
 }
 
 int64_t head_backward_cuda_workspace(const HeadBackwardArgs& args) {

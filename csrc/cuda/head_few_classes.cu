@@ -1,12 +1,13 @@
 // head of up to 8 classes, whose time is that of reading x once, and backward of reading x and writing its gradient.
 //
-//   forward    a block copies 128 pixels to shared memory in whole vectors; a thread then has one pixel and all
-//   classes. backward   a thread has 16 bytes of channels, their weights, and the sums of their gradients in registers;
-//   it goes
-//              along a chunk of pixels. The chunks' sums are added by a second kernel.
+//   forward:  a block copies 128 pixels to shared memory in whole vectors; a thread then has one pixel and all classes,
+//             so that the softmax needs nothing else.
+//   backward: a thread has 16 bytes of channels, their weights, and the sums of their gradients in registers; it goes
+//             along a chunk of pixels. The chunks' sums are added by a second kernel.
 #include "cuda/head_few_classes.h"
 
 #include "cuda/partial_sums.cuh"
+#include "cuda/softmax.cuh"
 #include "cuda/vector.cuh"
 
 namespace unet_fast {
@@ -61,7 +62,13 @@ __global__ void __launch_bounds__(kPixels) head_kernel(HeadArgs args, int64_t pi
       for (int i = 0; i < kCount; ++i) sum[k] += value[i] * weight[i];
     }
   }
-  store_some_values(static_cast<T*>(args.y) + (first + thread) * classes, sum, classes);
+  const int64_t at = (first + thread) * classes;
+  if (args.softmax) {
+    softmax<kClasses>(sum, classes);
+    store_some_values(static_cast<float*>(args.y) + at, sum, classes);
+  } else {
+    store_some_values(static_cast<T*>(args.y) + at, sum, classes);
+  }
 }
 
 template <class T, int kClasses>

@@ -133,7 +133,7 @@ int64_t up_conv_weight_grad_cuda_workspace(const UpConvWeightGradArgs& args) {
 }
 
 const char* up_conv_weight_grad_cuda(const UpConvWeightGradArgs& args, const Stream& stream) {
-  if (up_conv_weight_grad_takes_mma(args, stream.device)) return up_conv_weight_grad_mma(args, stream);
+  if (up_conv_takes_mma(args.shape, args.x, args.grad, stream.device)) return up_conv_weight_grad_mma(args, stream);
   const char* error = nullptr;
   visit_cuda_float_type(args.shape.dtype,
                         [&](auto type) { error = launch_chunked_sum(WeightGrad<decltype(type)>(args), stream); });

@@ -5,10 +5,9 @@
 
 namespace unet_fast {
 
-// C and O multiples of 8, images at multiples of 16 bytes; float32 where it may be rounded to TF32, and not for the
-// weight's gradient. y is the gradient in both gradients.
+// C and O multiples of 8, images at multiples of 16 bytes; float32 where it may be rounded to TF32. y is the gradient
+// in both gradients.
 bool up_conv_takes_mma(const UpConvShape& shape, const void* x, const void* y, int device);
-bool up_conv_weight_grad_takes_mma(const UpConvWeightGradArgs& args, int device);
 
 // The workspace holds the weight in another order: 4 C O values.
 int64_t up_conv_mma_workspace(const UpConvShape& shape);  // floats

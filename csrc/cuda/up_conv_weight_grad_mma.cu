@@ -5,6 +5,7 @@
 namespace unet_fast {
 namespace {
 
+template <class T>
 WeightGradMma plan(const UpConvWeightGradArgs& args) {
   const UpConvShape& shape = args.shape;
   WeightGradMma grad = {};
@@ -13,7 +14,7 @@ WeightGradMma plan(const UpConvWeightGradArgs& args) {
   grad.height = static_cast<int>(shape.height), grad.width = static_cast<int>(shape.width);
   const int64_t row = 2 * shape.width * shape.out_channels;
   grad.right[0] = {args.grad, shape.out_channels, row, 2 * shape.height * row};
-  plan_weight_grad_mma<2>(grad);
+  plan_weight_grad_mma<T, 2>(grad);
   return grad;
 }
 
@@ -21,17 +22,17 @@ WeightGradMma plan(const UpConvWeightGradArgs& args) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-bool up_conv_weight_grad_takes_mma(const UpConvWeightGradArgs& args, int device) {
-  return args.shape.dtype != DType::float32 && up_conv_takes_mma(args.shape, args.x, args.grad, device);
+int64_t up_conv_weight_grad_mma_workspace(const UpConvWeightGradArgs& args) {
+  int64_t floats = 0;
+  visit_cuda_float_type(args.shape.dtype, [&](auto type) { floats = plan<decltype(type)>(args).sums.workspace(); });
+  return floats;
 }
 
-int64_t up_conv_weight_grad_mma_workspace(const UpConvWeightGradArgs& args) { return plan(args).sums.workspace(); }
-
 const char* up_conv_weight_grad_mma(const UpConvWeightGradArgs& args, const Stream& stream) {
-  WeightGradMma grad = plan(args);
-  grad.sums.take(args.workspace);
   const char* error = nullptr;
-  visit_half_type(args.shape.dtype, [&](auto type) {
+  visit_cuda_float_type(args.shape.dtype, [&](auto type) {
+    WeightGradMma grad = plan<decltype(type)>(args);
+    grad.sums.take(args.workspace);
     error = launch_weight_grad_mma<decltype(type), 2>(grad, args.grad_weight, args.grad_bias, stream);
   });
   return error;

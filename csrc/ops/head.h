@@ -1,5 +1,5 @@
-// head: 1x1 convolution to the classes (the "conv 1x1" of figure 1). Its data gradient is the same operator with the
-// roles of channels and classes exchanged.
+// head: 1x1 convolution to the classes (the "conv 1x1" of figure 1), and the softmax of its scores where that is asked
+// for. Its data gradient is the same operator with the roles of channels and classes exchanged.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace unet_fast {
 
 struct HeadArgs {
   const void* x;            // [N, H, W, C] dense
-  DType dtype;              // of all tensors: bfloat16, float32, or float16 on CUDA; sums are float32
+  DType dtype;              // of all tensors but y: bfloat16, float32, or float16 on CUDA; sums are float32
   int64_t images;           // N
   int64_t height;           // H, pixels
   int64_t width;            // W, pixels
@@ -23,6 +23,7 @@ struct HeadArgs {
   int64_t weight_stride_k;  // elements
   int64_t weight_stride_c;  // elements
   const void* bias;         // [K] dense or null (0)
+  bool softmax;             // whether y is the softmax over the classes, float32 (else the scores, of dtype)
   void* y;                  // [N, H, W, K] dense
   float* workspace;         // CPU: head_cpu_workspace floats; CUDA: unused
 };
@@ -56,6 +57,7 @@ struct HeadBackwardArgs {
         .weight_stride_k = 1,
         .weight_stride_c = channels,
         .bias = nullptr,
+        .softmax = false,
         .y = grad_x,
         .workspace = workspace,
     };

@@ -17,9 +17,11 @@ def small(network, **arguments):
 
 @pytest.mark.parametrize(("network", "border"), [(FCN32s, 404), (FCN16s, 420), (FCN8s, 428)])
 def test_shapes(network, border):
-    net = network(channels=3, classes=4, base=1)
+    net, image = network(channels=3, classes=4, base=1).eval(), torch.rand(2, 3, 436, 468)
     assert net.sides.border == border
-    assert net(torch.rand(2, 3, 436, 468)).shape == (2, 4, 436 - border, 468 - border)
+    scores = net(image)
+    assert scores.shape == (2, 4, 436 - border, 468 - border)
+    torch.testing.assert_close(net(image, softmax=True), scores.softmax(1))
 
 
 def test_parameters_are_those_of_vgg16():

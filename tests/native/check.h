@@ -1,12 +1,14 @@
 // What the native tests share: checks that print what they saw, random numbers, buffers of exact size, threads, and
 // every device (each instruction set, and CUDA on the emulator) in turn.
 //
-// A test compares with a plain loop in double. Failures are counted; main() returns report().
+// A test compares with a plain loop in double. Failures are counted; main() returns report(). With
+// UNET_FAST_EMULATOR_ALONE no CPU kernel is run and the first failure is the end (tests/test_planted_faults.py).
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -36,6 +38,9 @@ inline void fail(const std::string& message, const Where& where) {
   constexpr int kMaxPrinted = 20;
   if (++failures <= kMaxPrinted)
     std::fprintf(stderr, "%s:%d: %s\n", where.file_name(), int(where.line()), message.c_str());
+#ifdef UNET_FAST_EMULATOR_ALONE
+  std::exit(1);
+#endif
 }
 
 // The exit status of main().
@@ -235,7 +240,9 @@ void on_every_cpu(void (*cpu)(const Args&, const Threads&), const Test& test) {
 template <class T, class Args, class Test>
 void on_every_device_of(void (*cpu)(const Args&, const Threads&), const char* (*cuda)(const Args&, const Stream&),
                         const Test& test) {
+#ifndef UNET_FAST_EMULATOR_ALONE
   if constexpr (!std::is_same_v<T, Float16>) on_every_cpu(cpu, test);
+#endif
 #ifdef UNET_FAST_EMULATOR
   constexpr uint64_t kOrders = 2;
   for (uint64_t order = 1; order <= kOrders; ++order) {

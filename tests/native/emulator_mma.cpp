@@ -59,12 +59,17 @@ float factor(const std::array<std::array<uint32_t, 6>, 32>& lanes, int row, int 
 template <class T>
 void multiply_16x8(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   with_warp({a[0], a[1], a[2], a[3], b0, b1}, "mma.sync", [&](const auto& lanes) {
+    constexpr int kDepth = 32 / static_cast<int>(sizeof(T));
     const int lane = static_cast<int>(linear_thread() % 32);
-    for (int e = 0; e < 4; ++e) {
-      const int row = lane / 4 + e / 2 * 8, column = 2 * (lane % 4) + e % 2;
-      for (int k = 0; k < 32 / static_cast<int>(sizeof(T)); ++k) {
-        sum[e] += factor<T>(lanes, row, k, row / 8, 2) * factor<T>(lanes, column, k, 4, 1);
+    float left[2][kDepth], right[2][kDepth];
+    for (int half = 0; half < 2; ++half) {
+      for (int k = 0; k < kDepth; ++k) {
+        left[half][k] = factor<T>(lanes, lane / 4, k, half, 2);
+        right[half][k] = factor<T>(lanes, 2 * (lane % 4) + half, k, 4, 1);
       }
+    }
+    for (int e = 0; e < 4; ++e) {
+      for (int k = 0; k < kDepth; ++k) sum[e] += left[e / 2][k] * right[e % 2][k];
     }
   });
 }

@@ -55,14 +55,15 @@ template <class T>
 void load_operand(const Block& b, uint64_t descriptor, int row, bool by_columns, float (&values)[16]) {
   const SharedAddress start = (descriptor & 0x3fff) << 4, next = (descriptor >> 16 & 0x3fff) << 4,
                       eight = (descriptor >> 32 & 0x3fff) << 4;
-  for (int k = 0; k < 16; ++k) {
+  const int count = by_columns ? 1 : 8;  // that lie side by side
+  for (int k = 0; k < 16; k += count) {
     const SharedAddress place = by_columns ? start + row / 64 * next + k / 8 * eight + k % 8 * 128 + row % 64 * 2
                                            : start + row / 8 * eight + row % 8 * 128 + k * 2;
     const size_t offset = swizzle(place) - size_t{kWindow};
-    if (offset + 2 > b.bytes) return fail("an operand outside of shared memory");
-    T value;
-    std::memcpy(&value, b.memory + offset, sizeof value);
-    values[k] = to_float(value);
+    if (offset + 2 * count > b.bytes) return fail("an operand outside of shared memory");
+    T value[8];
+    std::memcpy(value, b.memory + offset, 2 * count);
+    for (int i = 0; i < count; ++i) values[k + i] = to_float(value[i]);
   }
 }
 
@@ -161,8 +162,9 @@ void tma_stores_wait() {
 }
 
 void fence_shared_for_tma() {
+  const int own = static_cast<int>(linear_thread());
   for (int& writer : block().unfenced) {
-    if (writer == static_cast<int>(linear_thread())) writer = kClean;
+    if (writer == own) writer = kClean;
   }
 }
 

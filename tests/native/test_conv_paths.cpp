@@ -109,7 +109,8 @@ void the_weight_gradients_table_chooses() {
   };
   check_equal(refusal(DType::float16, ConvAlgorithm::mma, 80), "", "float16 by mma");
   check_equal(refusal(DType::float16, ConvAlgorithm::wgmma, 80), "is for GPUs of compute capability 9.0", "sm_80");
-  check_equal(refusal(DType::float32, ConvAlgorithm::mma, 80), "", "float32 by mma is direct");
+  check_equal(refusal(DType::float32, ConvAlgorithm::mma, 80), "", "float32 as TF32 where mma is asked for");
+  check_equal(refusal(DType::float32, ConvAlgorithm::wgmma, 90), "is for bfloat16 and float16", "float32 by wgmma");
   args.gate = memory;
   check_equal(refusal(DType::bfloat16, ConvAlgorithm::mma, 80), "takes a gradient that went through its gate before",
               "gated");

@@ -1,6 +1,9 @@
 // head and its gradients against plain loops.
 #include "ops/head.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "check.h"
 
 namespace unet_fast::test {
@@ -12,15 +15,23 @@ struct Shape {
   std::string name() const { return text(", ", images, " x ", channels, " -> ", classes, ", ", height, " x ", width); }
 };
 
+void find_softmax(double* scores, int64_t classes) {
+  const double top = *std::max_element(scores, scores + classes);
+  double sum = 0;
+  for (int64_t k = 0; k < classes; ++k) sum += scores[k] = std::exp(scores[k] - top);
+  for (int64_t k = 0; k < classes; ++k) scores[k] /= sum;
+}
+
 // Transposed: the weight is stored as [C, K], as in the data gradient, which has no bias either.
-template <class T>
-void product(const Shape& shape, bool transposed) {
+// Y: of the result, float for the softmax.
+template <class T, class Y = T>
+void product(const Shape& shape, bool transposed, bool softmax = false) {
   Random random;
   const auto value = [&](int64_t) { return from_float<T>(random.uniform(-1, 1)); };
   const Buffer<T> x(shape.pixels() * shape.channels, value), weight(shape.channels * shape.classes, value);
   const Buffer<T> bias(shape.classes, value);
   const int64_t stride_k = transposed ? 1 : shape.channels, stride_c = transposed ? shape.classes : 1;
-  const Buffer<double> expected(shape.pixels() * shape.classes, [&](int64_t i) {
+  Buffer<double> expected(shape.pixels() * shape.classes, [&](int64_t i) {
     const int64_t pixel = i / shape.classes, k = i % shape.classes;
     double sum = transposed ? 0 : to_double(bias[k]);
     for (int64_t c = 0; c < shape.channels; ++c) {
@@ -28,8 +39,11 @@ void product(const Shape& shape, bool transposed) {
     }
     return sum;
   });
+  for (int64_t i = 0; softmax && i < shape.pixels(); ++i) {
+    find_softmax(expected.data() + i * shape.classes, shape.classes);
+  }
   on_every_device_of<T>(head_cpu, head_cuda, [&](const Device<HeadArgs>& device) {
-    Buffer<T> y(expected.size());
+    Buffer<Y> y(expected.size());
     HeadArgs args = {
         .x = x.data(),
         .dtype = dtype_of<T>(),
@@ -42,13 +56,14 @@ void product(const Shape& shape, bool transposed) {
         .weight_stride_k = stride_k,
         .weight_stride_c = stride_c,
         .bias = transposed ? nullptr : bias.data(),
+        .softmax = softmax,
         .y = y.data(),
         .workspace = nullptr,
     };
     Buffer<float> workspace(device.cuda ? 0 : head_cpu_workspace(args, device.threads));
     args.workspace = workspace.data();
     device.run(args);
-    check_all_close(y, expected, rounding_of<T>(), 1e-5, device.name + shape.name());
+    check_all_close(y, expected, rounding_of<Y>(), 1e-5, device.name + shape.name() + (softmax ? ", softmax" : ""));
   });
 }
 
@@ -124,6 +139,9 @@ int main() {
       product<BFloat16>(shape, transposed);
       product<Float16>(shape, transposed);
     }
+    product<float>(shape, false, true);
+    product<BFloat16, float>(shape, false, true);
+    product<Float16, float>(shape, false, true);
     for (const bool data : {true, false}) {
       backward<float>(shape, data, true);
       backward<BFloat16>(shape, data, true);

@@ -56,6 +56,45 @@ def test_equals_float64_with_gradients(device, generator, shape, dtype):
     assert relative_l2(got[2], wanted[2]) <= WEIGHT_BOUND[dtype]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_softmax_equals_float64(device, generator, shape, dtype):
+    args = arguments(shape, generator, device, dtype)
+    found, wanted = ops.head(*args, softmax=True), reference.head(*double(*args)).softmax(1)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert relative_l2(found, wanted) <= 1e-6
+    torch.testing.assert_close(
+        reference.head(*args, softmax=True), found, rtol=0, atol=1e-5 if dtype.itemsize == 4 else 0.02
+    )
+
+
+def test_softmax_of_extreme_scores(device):
+    scores = [
+        [1e30, -1e30, 0],
+        [0, 0, 0],
+        [-1e30, -1e30, -1e30],
+        [0, -100, -87.5],
+        [torch.inf, 0, 0],
+        [torch.nan, 0, 0],
+    ]
+    x = torch.tensor(scores, device=device).T[None, :, None]
+    found = ops.head(x, torch.eye(3, device=device)[..., None, None], torch.zeros(3, device=device), softmax=True)[
+        0, :, 0
+    ].T
+    torch.testing.assert_close(found[:4].double(), x[0, :, 0, :4].T.double().softmax(1), rtol=1e-6, atol=1e-45)
+    assert found[4:].isnan().all()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 8, 9, 21])
+def test_bits_of_a_softmax_depend_on_its_pixel_alone(device, generator, classes):
+    x, weight, bias = arguments((2, 8, classes, 37, 41), generator, device)
+    whole = ops.head(x, 10 * weight, bias, softmax=True)
+    for y, x_, height, width in ((0, 0, 1, 1), (3, 7, 33, 34), (36, 1, 1, 39), (5, 40, 30, 1)):
+        window = (..., slice(y, y + height), slice(x_, x_ + width))
+        assert torch.equal(ops.head(x[window], 10 * weight, bias, softmax=True), whole[window])
+
+
 @pytest.mark.parametrize("needs", [(True, False, False), (False, True, False), (False, False, True)])
 def test_gradient_of_one_argument(device, generator, needs):
     args = arguments((1, 5, 6, 7, 8), generator, device)
@@ -83,7 +122,9 @@ def test_same_bits_for_any_number_of_threads(generator, shape):
     for threads in (1, 2, 2):
         torch.set_num_threads(threads)
         y = ops.head(*args)
-        results.append([y, *torch.autograd.grad(y.square().sum(), args)])
+        with torch.no_grad():
+            probabilities = ops.head(*args, softmax=True)
+        results.append([y, probabilities, *torch.autograd.grad(y.square().sum(), args)])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert torch.equal(a, b)
@@ -94,6 +135,7 @@ def test_no_pixels(device, size):
     leaves = [t.to(device).requires_grad_() for t in (torch.zeros(size), torch.ones(6, 4, 1, 1), torch.ones(6))]
     y = ops.head(*leaves)
     assert y.shape == (size[0], 6, size[2], size[3])
+    assert ops.head(*(leaf.detach() for leaf in leaves), softmax=True).shape == y.shape
     grads = torch.autograd.grad(y.sum(), leaves)
     assert not grads[1].any()
     assert not grads[2].any()
@@ -101,7 +143,8 @@ def test_no_pixels(device, size):
 
 def test_opcheck(device, generator):
     x, weight, bias = arguments((2, 5, 6, 7, 8), generator, device)
-    torch.library.opcheck(torch.ops.unet_fast.head.default, (x, weight, bias))
+    for softmax in (False, True):
+        torch.library.opcheck(torch.ops.unet_fast.head.default, (x, weight, bias, softmax))
     grad = torch.ones_like(ops.head(x, weight, bias))
     for needs in ([True, True, True], [True, False, False], [False, True, False]):
         torch.library.opcheck(torch.ops.unet_fast.head_backward.default, (grad, x, weight, needs))
@@ -133,6 +176,14 @@ def test_errors(change, error, message):
     arguments = {"x": torch.zeros(1, 4, 5, 5), "weight": torch.zeros(6, 4, 1, 1), "bias": torch.zeros(6)} | change
     with pytest.raises(error, match="head: " + message):
         ops.head(**arguments)
+
+
+def test_softmax_has_no_gradient(generator):
+    args = [tensor.requires_grad_() for tensor in arguments((1, 5, 6, 7, 8), generator, torch.device("cpu"))]
+    with pytest.raises(ValueError, match="head: softmax: wanted False where gradients are recorded, got True"):
+        ops.head(*args, softmax=True)
+    with torch.no_grad():
+        assert not ops.head(*args, softmax=True).requires_grad
 
 
 def test_errors_of_backward():

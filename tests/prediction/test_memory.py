@@ -76,11 +76,11 @@ base, side = map(int, sys.argv[1:])
 status = lambda name: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 net = UNet(base=base).eval()
 with torch.inference_mode():
-    net(torch.zeros(1, 1, 188, 188)).softmax(1)
+    net(torch.zeros(1, 1, 188, 188), softmax=True)
     before = status("VmRSS")
     with net.packed_weights():
         for _ in range(2):
-            net(torch.zeros(1, 1, side, side)).softmax(1)
+            net(torch.zeros(1, 1, side, side), softmax=True)
 print((status("VmHWM") - before) * 1024)
 """
 

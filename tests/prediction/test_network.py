@@ -6,7 +6,7 @@ import torch
 
 from unet_fast.model import UNet
 from unet_fast.predict import predict
-from unet_fast.prediction.network import TileNetwork, evaluating, softmax
+from unet_fast.prediction.network import TileNetwork, evaluating
 
 
 def small_net():
@@ -26,11 +26,11 @@ class Limited(torch.nn.Module):
         self.net, self.largest, self.error, self.most = net, largest, error, most
         self.sides, self.computed = net.sides, []
 
-    def forward(self, tile):
+    def forward(self, tile, softmax):
         if max(tile.shape[-2:]) > self.largest or len(tile) > self.most:
             raise self.error
         self.computed.append(tuple(tile.shape[-2:]))
-        return self.net(tile)
+        return self.net(tile, softmax=softmax)
 
 
 ERRORS = [
@@ -49,7 +49,7 @@ def test_short_of_memory_it_goes_on_with_smaller_tiles(size, error, generator):
     with torch.inference_mode():
         network = TileNetwork(limited)
         found = network(tile)
-        expected = softmax(net(tile))
+        expected = net(tile, softmax=True)
     assert torch.equal(found, expected)
     assert len(limited.computed) > 1
     limited.computed.clear()
@@ -67,7 +67,7 @@ def test_short_of_memory_it_goes_on_with_fewer_tiles(largest, most, error, gener
     with torch.inference_mode():
         network = TileNetwork(limited)
         found = network(tiles)
-        expected = torch.cat([softmax(net(tile[None])) for tile in tiles])
+        expected = torch.cat([net(tile[None], softmax=True) for tile in tiles])
     assert torch.equal(found, expected)
     assert (network.most, network.largest) == (most, None if largest == 76 else 56)
 
@@ -108,13 +108,6 @@ def test_the_mean_is_seamless(average, generator):
     for tile in (44, 52, (48, 60)):
         np.testing.assert_array_equal(predict(net, image, tile, True, average=average), whole)
     assert abs(whole - predict(net, image, probabilities=True)).max() > 1e-3
-
-
-def test_softmax(generator):
-    scores = 30 * torch.randn(2, 3, 37, 41, generator=generator)
-    found = softmax(scores)
-    torch.testing.assert_close(found.double(), scores.double().softmax(1), rtol=1e-5, atol=1e-7)
-    assert torch.equal(softmax(scores[1:, :, 5:, 7:]), found[1:, :, 5:, 7:])
 
 
 def test_the_network_is_left_as_it_was():

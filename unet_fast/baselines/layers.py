@@ -49,18 +49,20 @@ class Baseline(nn.Module):
         """Do nothing: PyTorch's autocast converts the weights itself."""
         yield
 
-    def forward(self, image: Tensor, dropout_seeds: Seeds = None) -> Tensor:
-        """Compute the class scores of an image; see the class for shapes.
+    def forward(self, image: Tensor, dropout_seeds: Seeds = None, softmax: bool = False) -> Tensor:
+        """Compute the class scores of an image, or their probabilities; see the class for shapes.
 
         Args:
             image: [N, C, H, W]; bfloat16 and float16 are computed in, though parameters are float32.
             dropout_seeds: N numbers, 0 to 2^63 - 1, or int64 [N] of them; the dropout of an image then depends on its
                 own alone. None takes torch's generator.
+            softmax: whether to return probabilities, float32, instead of scores.
         """
         self.check(image)
         lower = image.dtype in (torch.bfloat16, torch.float16)
         with torch.autocast(image.device.type, image.dtype if lower else torch.bfloat16, enabled=lower):
-            return self.scores(image, dropout_seeds)
+            scores = self.scores(image, dropout_seeds)
+        return scores.float().softmax(1) if softmax else scores
 
     def scores(self, image: Tensor, dropout_seeds: Seeds) -> Tensor:
         """Compute the class scores of an image that was checked."""

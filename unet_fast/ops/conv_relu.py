@@ -46,7 +46,7 @@ def conv_relu(
             those of 9.0 by its own instructions, which are for bfloat16 and float16. There they are chosen, "wgmma"
             first, and `conv_relu_algorithm` says which. "mma" rounds float32 to TF32 (10 bits of mantissa), and is
             chosen for it where torch lets products do so (`torch.set_float32_matmul_precision("high")`). Holds for the
-            gradients, too; of float32 the weight's by "mma" is "direct".
+            gradients, too.
         packed: what `pack_conv_relu(weight)` returned, or None (default).
         masks_gradient: whether x is the result of a ReLU, and its gradient wanted as that of the ReLU's input, 0 where
             x <= 0; default False. The gradient is masked while it is stored.

@@ -14,8 +14,8 @@ def up_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Differentiable once with respect to x, weight and bias. Sums are float32 for all dtypes, and in an order that does
     not depend on the number of threads. On CUDA from compute capability 8.0 on, with C and O multiples of 8, bfloat16
-    and float16 run on tensor cores; so do the result and the gradient of x of float32 where torch lets products round
-    it to TF32 (`torch.set_float32_matmul_precision("high")`).
+    and float16 run on tensor cores; so does float32 where torch lets products round it to TF32
+    (`torch.set_float32_matmul_precision("high")`).
 
     Args:
         x: [N, C, H, W], float32, bfloat16 or, on CUDA, float16, any strides; channels_last is fastest (no copy).
@@ -83,7 +83,7 @@ def _up_conv_backward(grad: Tensor, x: Tensor, weight: Tensor, needs: list[bool]
         _C.up_conv_data_grad(grad, weight.contiguous(), allows_tf32(x), grad_x, scratch(x), stream(x))
     if needs[1] or needs[2]:
         x = x.contiguous(memory_format=torch.channels_last)
-        _C.up_conv_weight_grad(grad, x, grad_weight, grad_bias, scratch(x), stream(x))
+        _C.up_conv_weight_grad(grad, x, allows_tf32(x), grad_weight, grad_bias, scratch(x), stream(x))
     return grad_x, grad_weight, grad_bias
 
 

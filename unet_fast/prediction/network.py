@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +76,8 @@ class TileNetwork:
                 torch.cuda.empty_cache()
 
     def _whole(self, tiles: Tensor) -> Tensor:
-        return softmax(self.net(tiles.to(self._dtype)).float())
+        probabilities: Tensor = self.net(tiles.to(self._dtype), softmax=True)
+        return probabilities
 
     def _smaller(self, side: int) -> int:
         """Return a legal side with about half of the output."""
@@ -96,20 +96,6 @@ class TileNetwork:
         origins = [(min(y, last_y), min(x, last_x)) for y, x in plan.output_origins.tolist()]
         parts = [self._graphed(tile[None, :, y : y + height, x : x + width]) for y, x in origins]
         return stitch_tiles(torch.cat(parts), torch.tensor(origins, device=tile.device), size)
-
-
-def softmax(scores: Tensor) -> Tensor:
-    """Turn scores [N, K, h, w] into probabilities whose bits depend on nothing but the scores of their pixel.
-
-    PyTorch's on the CPU rounds otherwise where a row does not fill its last SIMD register; NumPy's exp does not.
-    """
-    if scores.is_cuda:
-        return scores.softmax(1)
-    values = np.array(scores.numpy(), order="C")
-    values -= values.max(axis=1, keepdims=True)
-    np.exp(values, out=values)
-    values /= values.sum(axis=1, keepdims=True)
-    return torch.from_numpy(values)
 
 
 def _turned(image: Tensor, turn: _Turn) -> Tensor:
