@@ -25,10 +25,10 @@ from unet_fast.prediction.ranks import Ranks
 def test_a_killed_run_goes_on_at_the_missing_tiles(tmp_path, run, capsys, kind):
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
-    image = noise((2200, 2200))
+    image = noise((1200, 1200))
     tifffile.imwrite(images / "a.tif", noise((40, 30)))
     tifffile.imwrite(images / "b.tif", image)
-    arguments = ["-i", images, "-o", out, "-m", run, "--tile", "60"]  # 110 x 110 tiles
+    arguments = ["-i", images, "-o", out, "-m", run, "--tile", "60"]  # 60 x 60 tiles
     process = start(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     work = out / ".unfinished" / "out-b_labels"
     try:
@@ -45,8 +45,8 @@ def test_a_killed_run_goes_on_at_the_missing_tiles(tmp_path, run, capsys, kind):
     assert sorted(path.name for path in out.iterdir()) == [".unfinished", "a_labels.tif"]
     # What is done is not done again: it is marked with a value that the network does not give.
     tile = np.flatnonzero(done)[0]
-    y, x = divmod(int(tile), 110)
-    classes = np.memmap(work / "classes.raw", np.uint8, "r+", shape=(2200, 2200))
+    y, x = divmod(int(tile), 60)
+    classes = np.memmap(work / "classes.raw", np.uint8, "r+", shape=(1200, 1200))
     classes[20 * y : 20 * y + 20, 20 * x : 20 * x + 20] = 9
     classes.flush()
     assert main([*map(str, arguments), "--result", "classes"]) == 0
