@@ -14,7 +14,8 @@ namespace {
 // One slot's part of the workspace.
 template <class Id>
 struct Slot {
-  Id* ids[2];           // [kBandRows][pitch]: of the nearest and second nearest instance of the pixel's column
+  Id* ids[2];           // [kBandRows][pitch]: of the nearest and second nearest instance of the pixel's column; the
+                        // second's only until both are found
   int32_t* squares[2];  // [kBandRows][pitch]: their squared vertical distances
   Id* lowest;           // [strips] least and
   Id* highest;          // [strips] greatest id among the candidates of a strip
