@@ -116,8 +116,8 @@ NEARLY = Agreement("mean grey difference of 255, labels 99 % equal", 0.6, differ
 
 
 @pytest.mark.parametrize("order", ["bilinear", "cubic"])
-@pytest.mark.parametrize(("side", "dtype"), [(512, torch.float32), (512, torch.uint8), (2048, torch.float32)])
-def test_elastic_warp(compare, quick, side, dtype, order):
+@pytest.mark.parametrize(("side", "dtype"), [(512, torch.float32), (512, torch.uint8), (2048, torch.float32)], ids=str)
+def test_elastic_warp(compare, dear, side, dtype, order):
     generator = torch.Generator().manual_seed(0)
     smooth = F.interpolate(torch.rand((1, 1, 20, 20), generator=generator), (side, side), mode="bicubic")
     image = (smooth.clamp(0, 1) * 255).to(dtype)
@@ -135,7 +135,7 @@ def test_elastic_warp(compare, quick, side, dtype, order):
         "grid_sample": lambda: grid_sample(image.float(), labels, field, mode),
         EXISTING: lambda: grid_sample_at(image.float(), labels, existing, mode),
     }
-    if not quick:
+    if dear.compiled:
         compiled = rivals.compiled(grid_sample)
         calls["grid_sample, torch.compile"] = lambda: compiled(image.float(), labels, field, mode)
     if peers.installed("kornia"):

@@ -10,14 +10,13 @@ from unet_fast import ops, reference
 
 @pytest.mark.parametrize("direction", rivals.DIRECTIONS)
 @pytest.mark.parametrize("channels", [64, 8])
-def test_head(compare, device, quick, channels, direction):
+def test_head(compare, device, dear, channels, direction):
     side, classes = 388, 2
     x, weight = torch.randn(1, channels, side, side), torch.randn(classes, channels, 1, 1)
     tensors = (x, weight, torch.randn(classes))
     read_and_written = 4 * (channels + classes) * side**2 / 1e9
     compare(
-        **rivals.forms({OURS: ops.head}, reference.head, tensors, direction, relu=False, timed=not quick),
+        **rivals.forms({OURS: ops.head}, reference.head, tensors, direction, relu=False, dear=dear),
         group=f"head {direction}",
         gbyte=read_and_written * (1 if direction == "forward" else 2),
-        rounds=5,
     )

@@ -19,7 +19,7 @@ QUICK_SIDE = 18  # pixels: tiles of 4 x 4 and a remainder
 
 @pytest.mark.parametrize("direction", rivals.DIRECTIONS)
 @pytest.mark.parametrize("shape", CONVOLUTIONS, ids=str)
-def test_layer_conv_relu(compare, device, quick, shape, direction):
+def test_layer_conv_relu(compare, device, quick, dear, shape, direction):
     channels, out_channels, side = shape
     side = min(side, QUICK_SIDE) if quick else side
     x = torch.randn(1, channels, side, side)
@@ -27,28 +27,22 @@ def test_layer_conv_relu(compare, device, quick, shape, direction):
     weight = torch.randn(out_channels, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
     bias = torch.randn(out_channels) / 10
     compare(
-        **rivals.forms(
-            {OURS: ops.conv_relu}, reference.conv_relu, (x, weight, bias), direction, relu=True, timed=not quick
-        ),
+        **rivals.forms({OURS: ops.conv_relu}, reference.conv_relu, (x, weight, bias), direction, relu=True, dear=dear),
         group=f"layer conv_relu {direction}",
         gflop=rivals.gflop(9 * channels * out_channels * (side - 2) ** 2, channels, direction),
-        rounds=5,
     )
 
 
 @pytest.mark.parametrize("direction", rivals.DIRECTIONS)
 @pytest.mark.parametrize("shape", UP_CONVOLUTIONS, ids=str)
-def test_layer_up_conv(compare, device, quick, shape, direction):
+def test_layer_up_conv(compare, device, quick, dear, shape, direction):
     channels, out_channels, side = shape
     side = min(side, QUICK_SIDE) if quick else side
     x = torch.randn(1, channels, side, side).relu()
     weight = torch.randn(channels, out_channels, 2, 2) * (2 / channels) ** 0.5
     bias = torch.randn(out_channels) / 10
     compare(
-        **rivals.forms(
-            {OURS: ops.up_conv}, reference.up_conv, (x, weight, bias), direction, relu=False, timed=not quick
-        ),
+        **rivals.forms({OURS: ops.up_conv}, reference.up_conv, (x, weight, bias), direction, relu=False, dear=dear),
         group=f"layer up_conv {direction}",
         gflop=rivals.gflop(4 * channels * out_channels * side**2, channels, direction),
-        rounds=5,
     )

@@ -50,7 +50,7 @@ def test_seg(compare, tmp_path, count, side):
         return seg([one[0] for one in matched], [one[4] for one in matched])
 
     moved = 2 * 2 * FRAMES * side**2 / 1e9
-    compare({OURS: ours, "py-ctcmetrics": peer}, group="SEG", agreement=close(1e-12), gbyte=moved, rounds=3)
+    compare({OURS: ours, "py-ctcmetrics": peer}, group="SEG", agreement=close(1e-12), gbyte=moved)
 
 
 @needs("scikit-image")
@@ -71,7 +71,6 @@ def test_rand_error(compare):
         group="Rand error",
         agreement=close(1e-9),
         gbyte=truth.size * (1 + 4) / 1e9,
-        rounds=5,
     )
 
 
@@ -88,6 +87,4 @@ def test_label_instances(compare, side):
     def peer():
         return torch.from_numpy(label(mask, connectivity=1).astype(np.int32))
 
-    compare(
-        {OURS: ours, "scikit-image": peer}, group="label_instances", agreement=EQUAL, gbyte=5e-9 * side**2, rounds=5
-    )
+    compare({OURS: ours, "scikit-image": peer}, group="label_instances", agreement=EQUAL, gbyte=5e-9 * side**2)

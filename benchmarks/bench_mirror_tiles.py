@@ -16,9 +16,9 @@ def pad_and_slice(image: torch.Tensor, origins: torch.Tensor, side: int) -> torc
     return torch.cat(tiles).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
 @pytest.mark.parametrize(("channels", "side"), [(1, 1024), (1, 2048), (3, 1024)])
-def test_mirror_tiles(compare, device, quick, channels, side, dtype):
+def test_mirror_tiles(compare, device, dear, channels, side, dtype):
     image = (torch.rand(channels, side, side) * 255).to(dtype)
     steps = torch.arange(-92, side - 92, 388)
     origins = torch.cartesian_prod(steps, steps)
@@ -40,7 +40,7 @@ def test_mirror_tiles(compare, device, quick, channels, side, dtype):
         "F.pad": lambda: pad_and_slice(image, origins, 572),
         "copy of as many bytes": copy,
     }
-    if not quick:
+    if dear.compiled:
         compiled = rivals.compiled(reference.mirror_tiles)
         calls["indexing, torch.compile"] = lambda: compiled(image, origins, 572)
     compare(

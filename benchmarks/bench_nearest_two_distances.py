@@ -32,7 +32,6 @@ def compare_with_scipy(compare, labels: torch.Tensor) -> None:
         group="nearest_two_distances",
         agreement=EQUAL,
         gbyte=labels.numel() * (4 + 8) / 1e9,
-        rounds=3,
     )
 
 
@@ -40,7 +39,7 @@ def test_nearest_two_distances(compare, device):
     compare_with_scipy(compare, cells(60, 512).to(device))
 
 
-@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("count", [1, 3])
 def test_few_cells_in_a_large_image(compare, device, count):
     labels = torch.zeros(1, 2048, 2048, dtype=torch.int32)
     for cell in range(count):
@@ -67,6 +66,5 @@ def test_adversarial_layouts(compare, layout):
         group="nearest_two_distances",
         agreement=SAME_D1,
         gbyte=labels.numel() * (4 + 8) / 1e9,
-        rounds=3,
         references=("scipy EDT, d1 only",),
     )

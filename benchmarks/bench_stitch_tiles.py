@@ -8,7 +8,7 @@ from benchmarks.conftest import OURS
 from unet_fast import ops, reference
 
 
-@pytest.mark.parametrize(("side", "planes", "dtype"), [(512, (), torch.uint8), (2048, (2,), torch.float32)])
+@pytest.mark.parametrize(("side", "planes", "dtype"), [(512, (), torch.uint8), (2048, (2,), torch.float32)], ids=str)
 def test_stitch_tiles(compare, device, side, planes, dtype):
     steps = torch.arange(0, side, 388)
     origins = torch.cartesian_prod(steps, steps)

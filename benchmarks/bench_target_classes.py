@@ -19,5 +19,4 @@ def test_target_classes(compare, device, gap):
         group="target_classes",
         agreement=EQUAL,
         gbyte=labels.numel() * (4 + 1) / 1e9,
-        rounds=5,
     )

@@ -44,18 +44,18 @@ def full(labels: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("count", "side"), [(110, 256), (60, 512), (450, 512), (4000, 2048)])
-def test_weight_map(compare, device, quick, count, side):
+def test_weight_map(compare, device, count, side):
     labels, class_weight = cells(count, side).to(device), torch.tensor(CLASS_WEIGHT)
     rivals = {
         OURS: lambda: ops.weight_map(labels, class_weight, BORDER, SIGMA),
         "scipy EDT per cell, cropped": lambda: cropped(labels[0].cpu().numpy()),
     }
-    if side <= 512 and (count <= 60 or not quick):  # seconds
+    if count <= 110:  # else seconds
         rivals["scipy EDT per cell, two running minima"] = lambda: full(labels[0].cpu().numpy())
     if side <= 256:
         rivals["plain PyTorch"] = lambda: reference.weight_map(labels, class_weight, BORDER, SIGMA)
     bytes_moved = side**2 * (4 + 1 + 4)  # labels, classes, weights
-    compare(rivals, group="weight_map", agreement=close(1e-5), gbyte=bytes_moved / 1e9, rounds=3)
+    compare(rivals, group="weight_map", agreement=close(1e-5), gbyte=bytes_moved / 1e9)
 
 
 @pytest.mark.parametrize("count", [2, 60])
@@ -74,5 +74,4 @@ def test_few_cells_in_a_large_image(compare, device, count):
         group="weight_map",
         agreement=close(1e-5),
         gbyte=labels.numel() * (4 + 1 + 4) / 1e9,
-        rounds=5,
     )

@@ -2,8 +2,9 @@
 
 Run `pytest benchmarks/ --benchmark-only`. Every benchmark first asserts that all rivals agree, within a bound that is
 reported, then warms them up, then runs them interleaved, so that a change in the machine's speed meets all of them
-alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. With `--benchmark-disable` all
-rivals run once and must agree, the large ones at a small size (`quick`).
+alike. Medians are reported at the end, as Markdown; `--benchmark-json FILE` keeps them. `--full` adds the largest sizes
+and the forms that take minutes. With `--benchmark-disable` all rivals run once and must agree, the large ones at a
+small size (`quick`).
 """
 
 import os
@@ -20,8 +21,9 @@ import pytest
 import torch
 
 import unet_fast
-from benchmarks import peers
+from benchmarks import peers, rivals
 from benchmarks.agreement import Agreement
+from benchmarks.allocator import keep_freed_memory
 from benchmarks.fma_peak import fma_peak
 from benchmarks.report import OURS, grouped, row_of, table
 from unet_fast.ops import build_info
@@ -30,12 +32,29 @@ torch.set_num_threads(min(2, torch.get_num_threads()))  # torch counts the cores
 # Like with like: cuDNN would compute float32 convolutions in TF32.
 torch.backends.cudnn.allow_tf32 = False
 
+LEAST, MOST = 5, 15  # rounds
+BUDGET = 1.0  # seconds, which the rounds of a benchmark may take where they are more than LEAST
+
 _CEILINGS = pytest.StashKey[dict[str, float]]()
+_STATE = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: Any) -> None:
     """Add --full."""
-    parser.addoption("--full", action="store_true", help="time the largest sizes, too (many minutes)")
+    parser.addoption("--full", action="store_true", help="all sizes, torch.compile and bfloat16 everywhere (an hour)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the memory that a call frees stay warm for the next, whoever's call it is; note the state of the process.
+
+    Now, for a benchmark may change it, and be interrupted.
+    """
+    config.stash[_STATE] = {
+        "instruction set": build_info().instruction_set,
+        "threads": str(torch.get_num_threads()),
+        "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+        "allocator": "freed memory is kept, for all" if keep_freed_memory() else "the system's, as it is",
+    }
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -51,11 +70,9 @@ def _spread(rounds: list[float]) -> list[float]:
     return [min(rounds), max(rounds)]
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    """The CPU (best instruction set), then CUDA; new tensors are made there."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+    """The CPU (best instruction set), then CUDA where there is a GPU; new tensors are made there."""
     with torch.device(request.param) as chosen:
         yield chosen
 
@@ -64,6 +81,17 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
 def quick(benchmark: Any) -> bool:
     """Whether nothing is timed, so that a small size shows as much as a large one."""
     return bool(benchmark.disabled)
+
+
+@pytest.fixture
+def dear(request: pytest.FixtureRequest, quick: bool) -> rivals.Dear:
+    """Which of the forms that cost minutes take part; nothing is compiled where nothing is timed."""
+    return rivals.Dear(compiled=False, bfloat16=True) if quick else _dear(request.config)
+
+
+def _dear(config: pytest.Config) -> rivals.Dear:
+    full = config.getoption("--full")
+    return rivals.Dear(compiled=full, bfloat16=full or rivals.multiplies_bfloat16())
 
 
 @pytest.fixture
@@ -76,7 +104,7 @@ def within(request: pytest.FixtureRequest, quick: bool) -> Callable[[float, floa
     def check(size: float, most: float) -> None:
         limit = most / 4 if quick else float("inf") if request.config.getoption("--full") else most
         if size > limit:
-            pytest.skip(f"{size:g} only with --full" if not quick else f"{size:g} takes too long for a check")
+            pytest.skip("a large size, which takes too long for a check" if quick else "a large size: only with --full")
 
     return check
 
@@ -98,7 +126,7 @@ def ceilings(request: pytest.FixtureRequest) -> dict[str, float]:
 
 @pytest.fixture
 def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return compare(rivals, group=..., agreement=..., gflop=..., gbyte=..., rounds=...)."""
+    """Return compare(rivals, group=..., agreement=..., gflop=..., gbyte=...)."""
 
     def run(
         rivals: dict[str, Callable[[], Any]],
@@ -108,7 +136,6 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         exceptions: Mapping[str, Agreement | None] | None = None,
         gflop: float | None = None,
         gbyte: float | None = None,
-        rounds: int = 9,
         size: tuple[str, float] | None = None,
         references: tuple[str, ...] = (),
     ) -> None:
@@ -121,13 +148,14 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             exceptions: of the rivals, those that another check suits; None where the result is of another kind.
             gflop: work of one call, 10^9 floating-point operations.
             gbyte: bytes that one call must move at least, 10^9.
-            rounds: timed rounds after one warm-up.
             size: what a scaling benchmark varies, and its value: ("side", 512).
-            references: of the rivals, those that do something else: shown to compare with, they count for no ratio.
+            references: of the rivals, those that do something else, or are ours: shown to compare with, they count for
+                no ratio.
         """
         ours = rivals[OURS]
         others = {name: call for name, call in rivals.items() if name != OURS}
-        benchmark.group = group
+        on_cpu = torch.get_default_device().type == "cpu"
+        benchmark.group = group if on_cpu else f"{group} cuda"
         result = benchmark.pedantic(ours) if benchmark.disabled else ours()
         checks = dict.fromkeys(others, agreement) | dict(exceptions or {})
         found = [
@@ -144,13 +172,16 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             for name, call in others.items():
                 times[name].append(_seconds(call))
 
-        benchmark.pedantic(lambda: _seconds(ours), setup=run_others, rounds=rounds, warmup_rounds=1)
+        warm_up = _seconds(run_others) + _seconds(ours)
+        times = {name: [] for name in others}
+        rounds = min(MOST, max(LEAST, int(BUDGET / warm_up)))
+        benchmark.pedantic(lambda: _seconds(ours), setup=run_others, rounds=rounds)
         median = benchmark.stats.stats.median
-        seconds = {OURS: median} | {name: statistics.median(values[1:]) for name, values in times.items()}
-        on_cpu = torch.get_default_device().type == "cpu"
+        seconds = {OURS: median} | {name: statistics.median(values) for name, values in times.items()}
         benchmark.extra_info |= {
             "seconds": seconds,
-            "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v[1:]) for k, v in times.items()},
+            "spread": {OURS: _spread(benchmark.stats.stats.data)} | {k: _spread(v) for k, v in times.items()},
+            "rounds": rounds,
             "threads": torch.get_num_threads(),
             "size": size,
             "references": references,
@@ -167,21 +198,27 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
     """Keep of a run what the report needs: the rows, and what they were measured on."""
     machine = output_json.pop("machine_info")
     cpu, cores = machine["cpu"].get("brand_raw", machine["machine"]), machine["cpu"].get("count", "?")
-    build, python = build_info(), machine["python_version"].partition(".final")[0]
+    python = machine["python_version"].partition(".final")[0]
     output_json.pop("commit_info", None)
     output_json["machine"] = {
         "date": output_json.pop("datetime")[:10],
-        "CPU": f"{cpu}, {cores} cores, {build.instruction_set}",
-        "threads": str(torch.get_num_threads()),
+        "CPU": f"{cpu}, {cores} cores",
+        **config.stash[_STATE],
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "versions": f"unet_fast {unet_fast.__version__}, torch {torch.__version__}, Python {python}",
         "command": "pytest " + " ".join(argument for argument in config.invocation_params.args),
-        "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
+        "rounds": f"medians of {LEAST} to {MOST}, interleaved, after one to warm up",
         "ceilings": _ceilings(config),
         "peers": peers.versions(),
+        "left out": _left_out(config),
     }
     keys = ("group", "name", "extra_info")
     output_json["benchmarks"] = [{key: bench[key] for key in keys} for bench in output_json["benchmarks"]]
+
+
+def _left_out(config: Any) -> str:
+    gpu = "" if torch.cuda.is_available() else "CUDA: no GPU"
+    return "; ".join(filter(None, [gpu, _dear(config).left_out])) or "nothing"
 
 
 def _ceilings(config: Any) -> str:
@@ -196,10 +233,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     rows = [row_of(bench.name, bench.group, bench.extra_info) for bench in benches if bench.extra_info]
     if rows:
         terminalreporter.section(f"peers: {peers.versions()}")
+        terminalreporter.line(f"left out: {_left_out(config)}")
     for unit, chosen in grouped(rows, lambda row: row.unit).items():
-        policy = os.environ["OMP_WAIT_POLICY"]
-        terminalreporter.section(
-            f"{unit}: {torch.get_num_threads()} threads, OMP_WAIT_POLICY {policy}, ceilings: {_ceilings(config)}"
-        )
+        state = ", ".join(f"{name} {value}" for name, value in config.stash[_STATE].items())
+        terminalreporter.section(f"{unit}: {state}, ceilings: {_ceilings(config)}")
         for line in table(chosen):
             terminalreporter.line(line)

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.networks import forward_rivals, network, training_batch
+from benchmarks.allocator import keep_freed_memory
+from benchmarks.networks import COMPILED, FROZEN, forward_rivals, network, training_batch
 
 VARIABLES = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
 
@@ -30,7 +31,7 @@ def limited_rivals(
         base: width of the network.
         tile: side of the image, which is that of `training_batch`.
         folder: where results pass from there to here.
-        compiled: as for `forward_rivals`.
+        compiled: whether torch.compile is among them.
     """
     command = [sys.executable, "-m", "benchmarks.limited", str(base), str(tile), str(int(compiled)), str(folder)]
     command.append(str(torch.get_num_threads()))
@@ -59,8 +60,10 @@ def limited_rivals(
 
 def main(base: int, tile: int, compiled: bool, folder: Path, threads: int) -> None:
     """Answer until the input ends."""
+    keep_freed_memory()
     torch.set_num_threads(threads)
-    rivals = forward_rivals(network(base).eval(), training_batch(tile)[0], compiled=compiled)
+    forms = (COMPILED, FROZEN) if compiled else ()
+    rivals = forward_rivals(network(base).eval(), training_batch(tile)[0], compiled=forms)
     print(",".join(rivals), flush=True)
     for line in sys.stdin:
         name = line.strip()

@@ -16,8 +16,9 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 OURS = "unet_fast"
 SLOWER = 1.1  # a ratio to the best rival that falls by more than this factor is called a regression
 
@@ -36,7 +37,7 @@ class Row:
         rate_unit: "GFLOP/s" or "GB/s".
         ceiling: the machine's, in the same unit and run, or None.
         references: names in `values` that are no rivals, but say how long something else takes.
-        agreement: how far the rivals' results are from ours and may be, in words.
+        agreement: how far the rivals' results are from ours and may be, in words; of tiles, their seams, too.
         size: what a scaling benchmark varies and its value, such as ("side", 512), or None.
     """
 
@@ -66,6 +67,11 @@ class Row:
     def ratio(self) -> float | None:
         """The best rival's time or memory over ours, None without a rival."""
         return None if self.best_rival is None else self.best_rival / self.values[OURS]
+
+    @property
+    def share(self) -> float | None:
+        """Ours as a part of the machine's ceiling, None where either is unknown."""
+        return self.rate / self.ceiling if self.rate and self.ceiling else None
 
 
 @dataclass(frozen=True)
@@ -97,21 +103,28 @@ def row_of(name: str, group: str | None, info: dict[str, Any]) -> Row:
         ceiling,
         size and tuple(size),
         tuple(info["references"]),
-        describe_agreement(info["agreement"]),
+        "; ".join(filter(None, [describe_agreement(info["agreement"]), describe_seams(info.get("seams", {}))])),
     )
 
 
 def describe_agreement(checks: Iterable[tuple[str, str, float, float]]) -> str:
-    """Say of each kind of check, (rival, what, bound, found), the worst that was found and the bound."""
-    kinds: dict[tuple[str, float], list[tuple[str, float]]] = {}
-    for rival, what, bound, found in checks:
-        kinds.setdefault((what, bound), []).append((rival, found))
-    several = len(kinds) > 1
+    """Say of each kind of check, (rival, what, bound, found), the worst that was found and the bound.
+
+    The rivals are named but for the kind that most have.
+    """
+    kinds = grouped(checks, lambda check: tuple(check[1:3]))
+    usual = max(kinds, key=lambda kind: len(kinds[kind]), default=None)
     return "; ".join(
-        f"{', '.join(rival for rival, _ in rivals) + ': ' if several else ''}{what} "
-        f"{max(found for _, found in rivals):.2g} (<= {bound:g})"
-        for (what, bound), rivals in kinds.items()
+        f"{'' if kind == usual else ' and '.join(check[0] for check in found) + ': '}{kind[0]} "
+        f"{max(check[3] for check in found):.2g} (<= {kind[1]:g})"
+        for kind, found in kinds.items()
     )
+
+
+def describe_seams(seams: dict[str, float]) -> str:
+    """Say how far each tiled result is from one pass over the whole image."""
+    found = ", ".join(f"{name} {error:.1e}" for name, error in seams.items())
+    return f"largest difference from one pass over the whole image: {found}" if found else ""
 
 
 def load(file: Path) -> Run:
@@ -122,8 +135,10 @@ def load(file: Path) -> Run:
     """
     try:
         content = json.loads(file.read_text())
-        rows = [row_of(bench["name"], bench["group"], bench["extra_info"]) for bench in content["benchmarks"]]
-        return Run(rows, content["machine"])
+        benches = [bench for bench in content["benchmarks"] if bench["extra_info"]]  # an interrupted one has none
+        return Run(
+            [row_of(bench["name"], bench["group"], bench["extra_info"]) for bench in benches], content["machine"]
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: wanted what pytest benchmarks/ --benchmark-json writes: {error!r}") from error
 
@@ -145,15 +160,16 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
         )
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         rate = f"{row.rate:.3g} {row.rate_unit}" if row.rate else ""
-        share = f"{100 * row.rate / row.ceiling:.0f} %" if row.rate and row.ceiling else ""
+        share = "" if row.share is None else f"{100 * row.share:.0f} %"
         ours = f"{row.values[OURS]:.{digits}f}"
         ours += f" ({row.spread[0]:.{digits}f} to {row.spread[1]:.{digits}f})" if row.spread else ""
         yield f"| {row.name} | {ours} | {others} | {ratio} | {rate} | {share} | {row.agreement} |"
 
 
 def tables(run: Run) -> Iterator[str]:
-    """Yield the lines of a page: the machine, how times grow, and a table per group."""
+    """Yield the lines of a page: the machine, a line per operator, how times grow, and a table per group."""
     yield from (f"- {name}: {value}" for name, value in run.machine.items())
+    yield from summary(run)
     curves = grouped([row for row in run.rows if row.size], lambda row: (row.group, row.size and row.size[0]))
     if curves:
         yield from (
@@ -175,6 +191,29 @@ def tables(run: Run) -> Iterator[str]:
         yield from ("", f"## {group}", "", *table(rows))
 
 
+def rated(run: Run) -> dict[str, list[Row]]:
+    """Return group -> rows that have a ratio, the curves left out, the greatest median ratio first."""
+    groups = grouped([row for row in run.rows if row.ratio is not None and row.size is None], lambda row: row.group)
+    return dict(sorted(groups.items(), key=lambda group: -middle(group[1])))
+
+
+def middle(rows: Iterable[Row]) -> float:
+    """Return the median of the ratios to the best rival."""
+    return statistics.median(row.ratio for row in rows if row.ratio is not None)
+
+
+def summary(run: Run) -> Iterator[str]:
+    """Yield the lines of a table of all groups that have a ratio."""
+    groups = rated(run)
+    if not groups:
+        return
+    yield from ("", "## summary", "", f"| | benchmarks | best other / {OURS}: median | least | greatest |")
+    yield "|---|--:|--:|--:|--:|"
+    for group, rows in groups.items():
+        ratios = [row.ratio or 0 for row in rows]
+        yield f"| {group} | {len(rows)} | **{middle(rows):.2f}** | {min(ratios):.2f} | {max(ratios):.2f} |"
+
+
 def growth(rows: Iterable[Row], name: str) -> float | None:
     """Return the power of the size that a rival's time goes with: the slope of a line fitted to the logarithms.
 
@@ -187,30 +226,39 @@ def growth(rows: Iterable[Row], name: str) -> float | None:
     return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """Sort rows into groups, in the order of the first row of each."""
-    groups: dict[Any, list[Row]] = {}
+def grouped(rows: Iterable[Item], key: Callable[[Item], Any]) -> dict[Any, list[Item]]:
+    """Sort rows, or what else, into groups, in the order of the first of each."""
+    groups: dict[Any, list[Item]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups
 
 
 def changes(new: Run, old: Run) -> Iterator[tuple[str, float, float]]:
-    """Yield (name, ratio before, ratio now) of the benchmarks that both runs hold.
+    """Yield (name, before, now) of the benchmarks that both runs hold.
 
-    Ratios to the best rival: those of two machines, or of two hours, can be compared; times cannot.
+    By the ratio to the best rival or, without one, the share of the ceiling: those of two machines, or of two hours,
+    can be compared; times cannot.
     """
-    before = {row.name: row.ratio for row in old.rows}
+
+    def score(row: Row) -> float | None:
+        return row.share if row.ratio is None else row.ratio
+
+    before = {(row.group, row.name): score(row) for row in old.rows}
     for row in new.rows:
-        earlier = before.get(row.name)
-        if earlier is not None and row.ratio is not None:
-            yield row.name, earlier, row.ratio
+        earlier, now = before.get((row.group, row.name)), score(row)
+        if earlier is not None and now is not None:
+            yield row.name, earlier, now
 
 
 def compare_runs(new: Run, old: Run) -> int:
     """Print how the ratios have changed; return how many have become worse by more than a factor of SLOWER."""
     found = sorted(changes(new, old), key=lambda change: change[2] / change[1])
-    print(f"| benchmark | best other / {OURS} before | now | change |", "|---|--:|--:|--:|", sep="\n")
+    print(
+        f"| benchmark | best other / {OURS}, else share of ceiling, before | now | change |",
+        "|---|--:|--:|--:|",
+        sep="\n",
+    )
     for name, before, now in found:
         note = " REGRESSION" if now * SLOWER < before else ""
         print(f"| {name} | {before:.2f} | {now:.2f} | {now / before:.2f}{note} |")

@@ -1,6 +1,7 @@
 """One operator with weights and its rivals: PyTorch's in every form that it offers, forward or backward."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,10 +10,39 @@ from torch._functorch import config as functorch
 
 from benchmarks.agreement import near
 from benchmarks.networks import CHANNELS_LAST, NCHW, in_layout
+from unet_fast.ops import build_info
 
 Call = Callable[[], tuple[Tensor, ...]]
 DIRECTIONS = ["forward", "backward"]
-COMPILED, AUTOCAST = "torch.compile channels_last", "autocast bfloat16 channels_last"
+COMPILED_LAST, AUTOCAST = "torch.compile channels_last", "autocast bfloat16 channels_last"
+
+
+@dataclass(frozen=True)
+class Dear:
+    """Which of the forms take part that would cost a run minutes.
+
+    Attributes:
+        compiled: torch.compile, but for the network at 572 pixels, thin steps, pool, sample and loss.
+        bfloat16: autocast to bfloat16 of convolutions and of the large network.
+    """
+
+    compiled: bool
+    bfloat16: bool
+
+    @property
+    def left_out(self) -> str:
+        """What does not take part, and why; empty where all does."""
+        reasons = {
+            "torch.compile of convolutions, tiles and the warp, which gain little": self.compiled,
+            "torch.compile of the small tile and of large training steps, which takes minutes": self.compiled,
+            "bfloat16 but for thin networks, since without a matrix unit it takes longer than float32": self.bfloat16,
+        }
+        return "; ".join(f"{what}: only with --full" for what, wanted in reasons.items() if not wanted)
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether this machine has a matrix unit for bfloat16."""
+    return torch.cuda.is_available() or "amx" in build_info().instruction_sets
 
 
 def call(function: Callable[..., Tensor], tensors: tuple[Tensor, ...], grad: Tensor | None) -> Call:
@@ -58,7 +88,7 @@ def forms(
     direction: str,
     *,
     relu: bool,
-    timed: bool,
+    dear: Dear,
 ) -> dict[str, Any]:
     """Return what `compare` takes: the rivals, each with its tensors as its network would hold them, and their checks.
 
@@ -71,7 +101,7 @@ def forms(
         tensors: image, weight and bias.
         direction: "forward" or "backward".
         relu: whether the operator ends with one.
-        timed: without it, nothing is compiled, which takes seconds.
+        dear: which forms take part.
     """
     x, weight, bias = tensors
     shape = peer(*(tensor.to("meta") for tensor in tensors)).shape
@@ -82,15 +112,16 @@ def forms(
         **{name: call(function, (last, weight, bias), grad_last) for name, function in ours.items()},
         "eager NCHW": call(peer, (in_layout(x, NCHW), weight, bias), grad),
         "eager channels_last": call(peer, theirs, grad_last),
-        AUTOCAST: call(autocast(peer), theirs, grad_last),
     }
-    if timed:
-        calls[COMPILED] = call(compiled(peer), theirs, grad_last)
+    if dear.bfloat16:
+        calls[AUTOCAST] = call(autocast(peer), theirs, grad_last)
+    if dear.compiled:
+        calls[COMPILED_LAST] = call(compiled(peer), theirs, grad_last)
     return {
         "rivals": calls,
         "agreement": near(1e-5 if direction == "forward" else 1e-2 if relu else 1e-4),
         "exceptions": {AUTOCAST: near(0.02 if direction == "forward" else 0.2 if relu else 0.02)},
-        "references": (AUTOCAST,),
+        "references": (AUTOCAST, *ours),
     }
 
 

@@ -41,10 +41,11 @@ def test_table(run, capsys):
     assert report.main([str(run)]) == 0
     printed = capsys.readouterr().out
     assert "- CPU: a machine" in printed
-    agreement = "peer: relative L2 3.1e-07 (<= 1e-05); lower: relative L2 0.004 (<= 0.02)"
+    agreement = "relative L2 3.1e-07 (<= 1e-05); lower: relative L2 0.004 (<= 0.02)"
     rivals = "peer 6.00; (lower 0.60)"
     assert f"| conv[8] | 2.00 (1.80 to 2.20) | {rivals} | 3.00 | 50 GFLOP/s | 25 % | {agreement} |" in printed
     assert "| memory | 10 | peer 30 | 3.00 |  |  |  |" in printed
+    assert "| conv | 1 | **3.00** | 3.00 | 3.00 |" in printed
     assert "| tiles | side | 256 | 512 | 1.00 | peer 1.00; lower 1.00 |" in printed
 
 
@@ -62,7 +63,7 @@ def test_page_with_charts(run, tmp_path):
         "report.md",
         "ratios.png",
         "layer_conv.png",
-        "tiles.png",
+        "scaling.png",
     }
     assert "![ratios](ratios.png)" in page
 
@@ -72,6 +73,29 @@ def test_regressions_are_found(run, tmp_path, capsys):
     assert report.main([str(slower), "--against", str(run)]) == 1
     assert "| conv[8] | 3.00 | 1.50 | 0.50 REGRESSION |" in capsys.readouterr().out
     assert report.main([str(run), "--against", str(run)]) == 0
+
+
+def test_without_a_rival_shares_of_the_ceiling_are_compared(tmp_path):
+    alone = {"seconds": {report.OURS: 1.0}, "references": []}
+    old, new = (
+        report.load(write(tmp_path / f"{rate}.json", bench("alone", "a", 1, 1, gflops=rate, **alone)))
+        for rate in (50.0, 25.0)
+    )
+    assert list(report.changes(new, old)) == [("alone", 0.25, 0.125)]
+
+
+def test_equal_names_of_two_groups_are_two_benchmarks(tmp_path):
+    run = report.load(write(tmp_path / "run.json", bench("few", "a", 1, 2), bench("few", "b", 1, 3)))
+    assert list(report.changes(run, run)) == [("few", 2, 2), ("few", 3, 3)]
+
+
+def test_seams_are_reported_and_interrupted_benchmarks_are_not(tmp_path, capsys):
+    seams = bench("stitched", "stitched", 1, 2, seams={report.OURS: 1.24e-7, "peer": 0.03})
+    interrupted = {"name": "test_late", "group": "late", "extra_info": {}}
+    assert report.main([str(write(tmp_path / "run.json", seams, interrupted))]) == 0
+    printed = capsys.readouterr().out
+    assert f"one pass over the whole image: {report.OURS} 1.2e-07, peer 3.0e-02" in printed
+    assert "late" not in printed
 
 
 def test_a_file_that_is_no_run(tmp_path, capsys):
