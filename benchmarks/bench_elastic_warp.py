@@ -2,7 +2,8 @@
 
 All deform an image and its labels by the same B-spline field of the paper's 3x3 control grid. map_coordinates is what
 elasticdeform does, whose wheel does not run on numpy 2. OpenCV interpolates with weights in steps of 1/32 pixel.
-grid_sample on a grid that exists leaves out what each new deformation costs before it, and counts for no ratio.
+grid_sample on a grid that exists, and OpenCV on maps that exist, leave out what each new deformation costs before it,
+and count for no ratio.
 """
 
 import numpy as np
@@ -25,7 +26,7 @@ if peers.installed("OpenCV"):
 if peers.installed("scikit-image"):
     from skimage.transform import warp as skimage_warp
 
-EXISTING = "grid_sample on a grid that exists"
+EXISTING, EXISTING_MAPS = "grid_sample on a grid that exists", "OpenCV on maps that exist"
 SMALL = 512  # pixels a side, up to which the slow ones are timed
 
 
@@ -84,14 +85,22 @@ def scikit_image(image, labels, displacement, order):
     return torch.from_numpy(warped)[None, None], torch.from_numpy(warped_labels)[None]
 
 
-def remap(image, labels, displacement, mode):
+def dense_maps(displacement, size):
+    """What OpenCV reads at: y and x of each pixel, [H, W] each."""
+    field = dense_field(displacement, size).numpy()
+    return np.arange(size[0], dtype=np.float32)[:, None] + field[0], np.arange(size[1], dtype=np.float32) + field[1]
+
+
+def remap_at(image, labels, maps, mode):
     """`image` and `labels` [H, W] as numpy arrays; OpenCV moves no int32."""
-    field = dense_field(displacement, image.shape).numpy()
-    x = np.arange(image.shape[1], dtype=np.float32) + field[1]
-    y = np.arange(image.shape[0], dtype=np.float32)[:, None] + field[0]
+    y, x = maps
     warped = cv2.remap(image, x, y, mode, borderMode=cv2.BORDER_REFLECT_101)
     warped_labels = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
     return torch.from_numpy(warped)[None, None], torch.from_numpy(warped_labels)[None]
+
+
+def remap(image, labels, displacement, mode):
+    return remap_at(image, labels, dense_maps(displacement, image.shape), mode)
 
 
 def differences(ours, other):
@@ -136,6 +145,8 @@ def test_elastic_warp(compare, dear, side, dtype, order):
         arrays = image[0, 0].numpy(), labels[0].short().numpy()
         kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
         calls["OpenCV"] = lambda: remap(*arrays, field, kernel)
+        maps = dense_maps(field, (side, side))
+        calls[EXISTING_MAPS] = lambda: remap_at(*arrays, maps, kernel)
     if side <= SMALL:
         calls["scipy"] = lambda: map_coordinates(image.float(), labels, field, degree)
     if side <= SMALL and peers.installed("scikit-image"):
@@ -144,6 +155,6 @@ def test_elastic_warp(compare, dear, side, dtype, order):
         calls,
         group="elastic_warp",
         agreement=NEARLY,
-        references=(EXISTING,),
+        references=(EXISTING, EXISTING_MAPS),
         gbyte=side**2 * (image.element_size() + 12) / 1e9,
     )

@@ -17,7 +17,17 @@ struct Threads {
   int count;  // threads that run at most at the same time
 };
 
+static inline void pause_briefly() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  __builtin_ia32_pause();
+#endif
+}
+
 // function(begin, end) on disjoint ranges that cover [0, count).
+//
+// Where idle threads sleep (OMP_WAIT_POLICY=PASSIVE), a caller that is done first would fall asleep, too, and be woken
+// only after the others are done: for a small operator that takes as long as its work. So the caller, who has the first
+// range, stays awake a while until all ranges are done.
 template <class Function>
 static inline void parallel_for(const Threads& threads, int64_t count, int64_t grain, const Function& function) {
   if (count <= 0) return;
@@ -25,10 +35,21 @@ static inline void parallel_for(const Threads& threads, int64_t count, int64_t g
     function(int64_t{0}, count);
     return;
   }
+  struct Loop {
+    const Function& function;
+    const int64_t count;
+    std::atomic<int64_t> done{0};
+  } loop{function, count};
   const Threads::Body body = [](int64_t begin, int64_t end, void* context) {
-    (*static_cast<const Function*>(context))(begin, end);
+    constexpr int kPatience = 2048, kToBarrier = 32;  // pauses: 0.1 ms, and what the others need to leave
+    Loop& loop = *static_cast<Loop*>(context);
+    loop.function(begin, end);
+    loop.done.fetch_add(end - begin, std::memory_order_relaxed);
+    if (begin > 0) return;
+    for (int i = 0; i < kPatience && loop.done.load(std::memory_order_relaxed) < loop.count; ++i) pause_briefly();
+    for (int i = 0; i < kToBarrier; ++i) pause_briefly();
   };
-  threads.run(0, count, grain, body, const_cast<void*>(static_cast<const void*>(&function)));
+  threads.run(0, count, grain, body, &loop);
 }
 
 // function(task, worker) for every task in [0, tasks): whoever is free takes the next one, so that a thread that is
@@ -61,9 +82,7 @@ static inline void wait_until(const std::atomic<int64_t>& done, int64_t wanted) 
     if (spins > kPatience) {
       std::this_thread::yield();
     } else {
-#if defined(__x86_64__) && defined(__GNUC__)
-      __builtin_ia32_pause();
-#endif
+      pause_briefly();
     }
   }
 }

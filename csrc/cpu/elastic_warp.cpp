@@ -142,17 +142,24 @@ void warp_labels(const Block& block, const Windows<kTaps, kBlock>* windows) {
   });
 }
 
+constexpr int64_t kMostRows = 32;  // that one task goes down
+
+WarpRow warp_of(const ElasticWarpArgs& args, int64_t row) {
+  const int64_t b = row / args.out_height, y = row % args.out_height;
+  const float *affine = args.affine + 6 * b, *displacement = args.displacement + 18 * b;
+  return warp_row(affine, displacement, static_cast<float>(y), grid_step(args.out_height));
+}
+
 template <class In, int kTaps, class Offset>
 void warp_rows(const ElasticWarpArgs& args, int64_t first_row, int64_t end_row) {
-  const float step = grid_step(args.out_height);
+  WarpRow warps[kMostRows];
+  for (int64_t row = first_row; row < end_row; ++row) warps[row - first_row] = warp_of(args, row);
   for (int64_t begin = 0; begin < args.out_width; begin += kBlock) {
     const int count = static_cast<int>(args.out_width - begin < kBlock ? args.out_width - begin : kBlock);
     const Columns columns(args, begin);
     for (int64_t row = first_row; row < end_row; ++row) {
       const int64_t b = row / args.out_height, y = row % args.out_height;
-      const float *affine = args.affine + 6 * b, *displacement = args.displacement + 18 * b;
-      const WarpRow warp = warp_row(affine, displacement, static_cast<float>(y), step);
-      const Block block = {args, b, y, begin, count, Coordinates(columns, warp)};
+      const Block block = {args, b, y, begin, count, Coordinates(columns, warps[row - first_row])};
       Windows<kTaps, kBlock> windows;
       const bool found = windows.find(block.at.y, block.at.x, block.origin(), args.width);
       warp_image<In, kTaps, Offset>(block, found ? &windows : nullptr);
@@ -172,11 +179,11 @@ bool is_small(const ElasticWarpArgs& args) {
          (!args.labels || fits(args.labels_stride_y, args.labels_stride_x));
 }
 
-// Rows that one task goes down: many share what they read, few leave no thread without work.
+// Many rows of a task share what they read, few leave no thread without work.
 int64_t rows_per_task(int64_t rows, int threads) {
-  constexpr int64_t kLeast = 8, kMost = 32, kTasksPerThread = 4;
+  constexpr int64_t kLeast = 8, kTasksPerThread = 4;
   const int64_t share = rows / (kTasksPerThread * threads);
-  return share < kLeast ? kLeast : share < kMost ? share : kMost;
+  return share < kLeast ? kLeast : share < kMostRows ? share : kMostRows;
 }
 
 template <class In, int kTaps>

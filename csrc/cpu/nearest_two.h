@@ -27,25 +27,22 @@ class NearestTwo {
 
   void run(const Threads& threads) const {
     // Neighbouring strips together read long pieces of rows, which the prefetcher likes.
-    const int64_t share = layout_.strips * maps_.images / threads.count;
+    constexpr int64_t kTasksPerThread = 2;
+    const int64_t share = layout_.strips * maps_.images / (kTasksPerThread * threads.count);
     const int64_t together = clamp(share, 1, kMostStrips);
     const int64_t groups = (layout_.strips + together - 1) / together;
-    parallel_for(threads, maps_.images * groups, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = i % groups * together, last = first + together;
-        sweep(i / groups, first, clamp(last, 0, layout_.strips));
-      }
-    });
     char* const slot_memory = boundaries_ + maps_.images * layout_.bands * layout_.boundary_bytes;
-    parallel_for(threads, slots_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t slot = begin; slot < end; ++slot) {
-        const Slot<Id> memory(layout_, slot_memory + slot * layout_.slot_bytes);
-        pad(memory);
-        for (int64_t i = slot; i < maps_.images * layout_.bands; i += slots_) {
-          search_band(memory, i / layout_.bands, i % layout_.bands);
-        }
-      }
-    });
+    const auto slot = [&](int64_t number) { return Slot<Id>(layout_, slot_memory + number * layout_.slot_bytes); };
+    const auto sweep_group = [&](int64_t i, int64_t) {
+      const int64_t first = i % groups * together;
+      sweep(i / groups, first, clamp(first + together, 0, layout_.strips));
+    };
+    const auto search = [&](int64_t i, int64_t worker) {
+      search_band(slot(worker), i / layout_.bands, i % layout_.bands);
+    };
+    parallel_phases(Threads{threads.run, threads.count < slots_ ? threads.count : slots_},
+                    Phase{slots_, [&](int64_t i, int64_t) { pad(slot(i)); }}, Phase{maps_.images * groups, sweep_group},
+                    Phase{maps_.images * layout_.bands, search});
   }
 
  private:
@@ -197,7 +194,7 @@ class NearestTwo {
       const IdVector<Id> id = pick<Id>(found, candidates[i]->id, IdVector<Id>{});
       extremes.include(id);
       store(slot.squares[i] + at, distance * distance);
-      store(slot.ids[i] + at, id);
+      if (i == 0) store(slot.ids[0] + at, id);  // nobody asks which one the second is
     }
   }
 

@@ -31,11 +31,13 @@ using Mask = __mmask16;
 UNET_FAST_FUNCTION Mask equal(Indices a, Indices b) {
   return _mm512_cmpeq_epi32_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b));
 }
+UNET_FAST_FUNCTION Mask equal(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 UNET_FAST_FUNCTION Vector choose(Mask mask, Vector yes, Vector no) { return _mm512_mask_blend_ps(mask, no, yes); }
 #else
 using Mask = Indices;
 
 UNET_FAST_FUNCTION Mask equal(Indices a, Indices b) { return a == b; }
+UNET_FAST_FUNCTION Mask equal(Vector a, Vector b) { return a == b; }
 UNET_FAST_FUNCTION Vector choose(Mask mask, Vector yes, Vector no) { return mask ? yes : no; }
 #endif
 
@@ -142,9 +144,15 @@ UNET_FAST_FUNCTION Vector limit_coordinates(Vector s) {
 }
 
 // The next whole number below each of |value| <= 2^30.
-UNET_FAST_FUNCTION Indices floor_of(Vector value) {
-  const Indices truncated = __builtin_convertvector(value, Indices);
-  return truncated + (value < __builtin_convertvector(truncated, Vector));
+UNET_FAST_FUNCTION Vector floor_of(Vector value) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(value, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_floor_ps(value);
+#else
+  const Vector truncated = __builtin_convertvector(__builtin_convertvector(value, Indices), Vector);
+  return value < truncated ? truncated - 1.0f : truncated;
+#endif
 }
 
 // Where kLanes places read kTaps x kTaps pixels each.
@@ -163,7 +171,8 @@ struct Window {
   UNET_FAST_METHOD bool find(Vector at_y, Vector at_x, const int64_t* origin, int64_t width) {
     constexpr int kBefore = kTaps / 2 - 1;  // taps
     constexpr int64_t kMostColumns = int64_t{1} << 29;
-    const Indices y = floor_of(at_y), x = floor_of(at_x);
+    const Vector floor_y = floor_of(at_y), floor_x = floor_of(at_x);
+    const Indices y = __builtin_convertvector(floor_y, Indices), x = __builtin_convertvector(floor_x, Indices);
     const int32_t front_y = y[0], back_y = y[kLanes - 1], front_x = x[0], back_x = x[kLanes - 1];
     const int32_t low = front_y < back_y ? front_y : back_y, high = front_y < back_y ? back_y : front_y;
     rows = high - low + kTaps;
@@ -178,10 +187,10 @@ struct Window {
     // Seldom are the first and the last place not the outermost.
     if (!all_within(row, high - low + 1) || !place_columns(x, left < 0 || right > width, origin[1], width))
       return false;
-    fraction_y = at_y - __builtin_convertvector(y, Vector);
-    fraction_x = at_x - __builtin_convertvector(x, Vector);
-    low_y = equal(floor_of(at_y + 0.5f), y);
-    low_x = equal(floor_of(at_x + 0.5f), x);
+    fraction_y = at_y - floor_y;
+    fraction_x = at_x - floor_x;
+    low_y = equal(floor_of(at_y + 0.5f), floor_y);
+    low_x = equal(floor_of(at_x + 0.5f), floor_x);
     return true;
   }
 

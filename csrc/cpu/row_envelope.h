@@ -56,7 +56,7 @@ class Envelope {
 // One row's candidates, those without an instance at kInfiniteSquare, and scratch memory of `width` elements each.
 template <class Id>
 struct RowEnvelope {
-  const Id* ids[2];
+  const Id* ids;  // of the nearest candidate of each column
   const int32_t* squares[2];
   int64_t width;
   Arc* arcs;         // of the nearest instance
@@ -77,8 +77,8 @@ struct RowEnvelope {
       nearest[x] = arc.column;
     }
     for (int64_t begin = 0, end; begin < width; begin = end) {
-      const Id id = ids[0][nearest[begin]];
-      for (end = begin + 1; end < width && ids[0][nearest[end]] == id;) ++end;
+      const Id id = ids[nearest[begin]];
+      for (end = begin + 1; end < width && ids[nearest[end]] == id;) ++end;
       find_second(begin, end, id, d2);
     }
   }
@@ -89,7 +89,7 @@ struct RowEnvelope {
     const int64_t first = begin > 0 ? nearest[begin - 1] : 0, last = end < width ? nearest[end] : width - 1;
     Envelope envelope(other_arcs);
     for (int64_t x = first; x <= last; ++x) {
-      const int32_t square = squares[ids[0][x] == id][x];
+      const int32_t square = squares[ids[x] == id][x];
       if (square < kInfiniteSquare) envelope.add(x, square);
     }
     if (envelope.is_empty()) return;

@@ -14,7 +14,8 @@ namespace {
 // One slot's part of the workspace.
 template <class Id>
 struct Slot {
-  Id* ids[2];           // [kBandRows][pitch]: of the nearest and second nearest instance of the pixel's column
+  Id* ids[2];           // [kBandRows][pitch]: of the nearest and second nearest instance of the pixel's column; the
+                        // second's only until both are found
   int32_t* squares[2];  // [kBandRows][pitch]: their squared vertical distances
   Id* lowest;           // [strips] least and
   Id* highest;          // [strips] greatest id among the candidates of a strip
@@ -64,7 +65,7 @@ struct RowSearch {
 
   void follow_envelopes(int64_t row) const {
     const int64_t at = slot.at(row, 0);
-    RowEnvelope<Id>{.ids = {slot.ids[0] + at, slot.ids[1] + at},
+    RowEnvelope<Id>{.ids = slot.ids[0] + at,
                     .squares = {slot.squares[0] + at, slot.squares[1] + at},
                     .width = width,
                     .arcs = slot.arcs[0],
@@ -87,14 +88,17 @@ struct RowSearch {
     }
     Ints d1 = load<Ints>(slot.squares[0] + at), d2 = load<Ints>(slot.squares[1] + at);
     IdVector<Id> id1 = load<IdVector<Id>>(slot.ids[0] + at);
-    const auto insert = [&](int i, int64_t offset, int32_t square) {
-      const Ints d = load<Ints>(slot.squares[i] + at + offset) + square;
-      const auto id = load<IdVector<Id>>(slot.ids[i] + at + offset);
-      const Ints loser = d > d1 ? d : d1;
-      const Ints second = loser < d2 ? loser : d2;
-      d2 = as_ints(id == id1) ? d2 : second;
-      id1 = pick<Id>(d < d1, id, id1);
-      d1 = d < d1 ? d : d1;
+    // Both candidates of the column at x + offset. Its second one matters where its first is the nearest instance of
+    // all, or replaces that one.
+    const auto insert = [&](int64_t offset, int32_t square) {
+      const Ints first = load<Ints>(slot.squares[0] + at + offset) + square;
+      const Ints second = load<Ints>(slot.squares[1] + at + offset) + square;
+      const auto id = load<IdVector<Id>>(slot.ids[0] + at + offset);
+      const Ints farther = first > d1 ? first : d1, loser = farther < second ? farther : second;
+      const Ints other = as_ints(id == id1) ? second : loser;
+      d2 = other < d2 ? other : d2;
+      id1 = pick<Id>(first < d1, id, id1);
+      d1 = first < d1 ? first : d1;
     };
     const int64_t right = width - x, farthest = x + kLanes > right ? x + kLanes : right;
     int32_t k = 1;
@@ -108,8 +112,8 @@ struct RowSearch {
         open &= d1 <= rest * rest;
       }
       if (!any(open)) break;
-      if (k < x + kLanes) insert(0, -k, k * k), insert(1, -k, k * k);
-      if (k < right) insert(0, k, k * k), insert(1, k, k * k);
+      if (k < x + kLanes) insert(-k, k * k);
+      if (k < right) insert(k, k * k);
     }
     store(slot.d1 + x, d1);
     store(slot.d2 + x, d2);

@@ -51,10 +51,17 @@ struct Weights {
     float* __restrict out = args.out + row * width;
     const float border = args.border, scale = exponent_scale;
     for (int64_t x = 0; x < width; ++x) out[x] = of_class[classes[x]];
-    for (int64_t x = 0; x < width; ++x) {
-      const float sum = sqrtf(static_cast<float>(d1[x])) + sqrtf(static_cast<float>(d2[x]));
-      const float term = border * exp_nonpositive(sum * sum * scale);
-      out[x] += (wanted[x] != 0) & (d2[x] < kInfiniteSquare) ? term : 0.0f;
+    // Many parts of an image are without two instances in reach.
+    constexpr int64_t kPart = 64;
+    for (int64_t begin = 0; begin < width; begin += kPart) {
+      const int64_t end = begin + kPart < width ? begin + kPart : width;
+      int32_t has_term = 0;
+      for (int64_t x = begin; x < end; ++x) has_term |= wanted[x] & -(d2[x] < kInfiniteSquare);
+      for (int64_t x = begin; has_term && x < end; ++x) {
+        const float sum = sqrtf(static_cast<float>(d1[x])) + sqrtf(static_cast<float>(d2[x]));
+        const float term = border * exp_nonpositive(sum * sum * scale);
+        out[x] += (wanted[x] != 0) & (d2[x] < kInfiniteSquare) ? term : 0.0f;
+      }
     }
   }
 };
