@@ -25,13 +25,12 @@ def test_head(compare, device, dear, channels, direction):
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_head_with_softmax(compare, device, quick, classes):
+def test_head_with_softmax(compare, device, dear, classes):
     side, channels = 388, 64
     tensors = (torch.randn(1, channels, side, side), torch.randn(classes, channels, 1, 1) / 8, torch.randn(classes))
     ours, peer = (partial(function, softmax=True) for function in (ops.head, reference.head))
     compare(
-        **rivals.forms({OURS: ours}, peer, tensors, "forward", relu=False, timed=not quick),
+        **rivals.forms({OURS: ours}, peer, tensors, "forward", relu=False, dear=dear),
         group="head with softmax",
         gbyte=4 * (channels + classes) * side**2 / 1e9,
-        rounds=5,
     )
