@@ -251,9 +251,10 @@ def draw_bars(names: str, *columns: tuple[str, str]) -> Callable[[Figure, list[d
     def draw(figure: Figure, rows: list[dict[str, Any]]) -> None:
         for axes, (key, heading) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
             shown = [row for row in rows if row.get(key) is not None]
-            axes.bar([row[names] for row in shown], [row[key] for row in shown], color="tab:blue")
+            axes.bar(range(len(shown)), [row[key] for row in shown], color="tab:blue")
             axes.set_title(heading, fontsize=9)
-            axes.tick_params(axis="x", labelrotation=30, labelsize=7)
+            labels = [str(row[names]) for row in shown]
+            axes.set_xticks(range(len(shown)), labels, rotation=30, ha="right", fontsize=7)
             axes.tick_params(axis="y", labelsize=7)
             if key == "seconds":
                 axes.set_yscale("log")
