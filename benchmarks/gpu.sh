@@ -10,9 +10,11 @@
 # per step. The exit status is 0 only if every step passed. Floors in layers.md are for an H200; benchmarks.gpu_layers
 # takes another peak.
 #
-# Training as a whole takes minutes more, of which torch.compile is most; with the same Python and installation:
+# Two more take minutes each, of which torch.compile is most: training as a whole, and the network beside what
+# torch.compile makes of it when it may try many kernels. With the same Python and installation:
 #
 #     python3 -m benchmarks.gpu_training --out <folder>
+#     python3 -m benchmarks.gpu_layers --out <another folder> --batch 1 4 8 --seconds 0 --autotune
 #
 # Needs: an NVIDIA GPU (sm_80 or later), a python3 with torch for CUDA, pytest, pytest-benchmark, tifffile and scipy; to
 # build, also nvcc, a C++20 compiler, scikit-build-core, pybind11, cmake and ninja; or a wheel for that Python, and none

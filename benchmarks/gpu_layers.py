@@ -1,13 +1,14 @@
 """The convolutions of the paper's network on a GPU: every path against float64, then timed against PyTorch.
 
-    python -m benchmarks.gpu_layers --out FOLDER [--batch 1] [--seconds 120]
+    python -m benchmarks.gpu_layers --out FOLDER [--batch 1] [--seconds 120] [--autotune]
 
 For each 3x3 layer at its place in the network (with the skip that it reads and the pool behind it) and each up-conv,
 each dtype, each algorithm and each direction: the relative L2 error against float64, whether two runs give the same
 bits, and the median time of a call inside a CUDA graph, beside PyTorch's convolution in the same dtype (channels_last,
 cudnn.benchmark, float32 in TF32) with the bias, ReLU, concatenation or pool that ours has in one pass. "mma" of
 float32, and an up-conv of it, is TF32. Then the whole network in bfloat16, forward and forward with backward, against
-eager PyTorch and torch.compile, all in CUDA graphs. float16 and float32 are computed at the first batch only.
+eager PyTorch and torch.compile, all in CUDA graphs. float16 and float32 are computed at the first batch only. With
+--autotune torch.compile tries many kernels for each layer, which takes minutes: a run of its own, with --seconds 0.
 
 The floor of a layer is its work at --peak-tflops, whatever its dtype. A graph repeats one call with the same tensors,
 so small layers find them in the second-level cache, ours and PyTorch's alike. Results: layers.json and a table; the
@@ -218,16 +219,17 @@ def small(layer: Layer) -> Layer:
     return Layer(layer.is_up, c, s, o, 18 if layer.pools else 9 if layer.is_up else 17, layer.pools)
 
 
-def network_rows(batch: int, base: int, tile: int) -> list[dict[str, Any]]:
+def network_rows(batch: int, base: int, tile: int, autotune: bool) -> list[dict[str, Any]]:
     """Time the whole network in bfloat16: forward, and forward with backward."""
     device = torch.get_default_device()
     image = torch.randn(batch, 1, tile, tile, dtype=torch.bfloat16)
     with torch.device("cpu"):
         ours, peer = network(base), twin(network(base), torch.channels_last)
     ours, peer = ours.to(device).eval(), peer.to(device).eval()
-    compiled = torch.compile(peer) if torch.cuda.is_available() else peer
+    mode = "max-autotune-no-cudagraphs" if autotune else "default"
+    compiled = torch.compile(peer, mode=mode) if torch.cuda.is_available() else peer
     rows = []
-    for name, net in (("unet_fast", ours), ("eager", peer), ("torch.compile", compiled)):
+    for name, net in (("unet_fast", ours), ("eager", peer), (f"torch.compile {mode}", compiled)):
 
         @torch.inference_mode()
         def forward(net: Callable[[Tensor], Tensor] = net) -> tuple[Tensor, ...]:
@@ -273,6 +275,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="small sides, to see that all of it runs, even on a CPU")
     parser.add_argument("--skip-networks", action="store_true")
+    parser.add_argument("--autotune", action="store_true", help="let torch.compile try many kernels")
     options = parser.parse_args()
     start, has_gpu = time.monotonic(), torch.cuda.is_available()
     torch.backends.cudnn.benchmark = True
@@ -291,7 +294,8 @@ def main() -> int:
                 print(*table(new, options.peak_tflops)[2:], sep="\n", flush=True)
                 rows += new
             if not options.skip_networks:
-                networks += network_rows(batch, 8 if options.quick else 64, 188 if options.quick else 572)
+                base, tile = (8, 188) if options.quick else (64, 572)
+                networks += network_rows(batch, base, tile, options.autotune)
     lines = table(rows, options.peak_tflops)
     return write_results(options.out, "layers", rows, lines, {"networks": networks})
 
