@@ -12,13 +12,13 @@ constexpr const char* kNames[] = {"uint8",   "uint16",   "uint32",  "int16",   "
                                   "float16", "bfloat16", "float32", "float64", "bool"};
 constexpr int kDTypes = sizeof(kNames) / sizeof(*kNames);
 
-// torch.uint8, torch.uint16, ... in the order of DType, and the names of what is read: Python finds an attribute
-// several times faster by a string that it knows than by a new one. Leaked on purpose: torch outlives us.
+// torch.uint8, torch.uint16, ... in the order of DType. Leaked on purpose, like the names: torch outlives us.
 struct TorchTypes {
   PyObject* dtype[kDTypes];
   PyObject* strided;
 };
 
+// Python finds an attribute several times faster by a string that it knows than by a new one.
 struct Names {
   PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
   PyObject* const device = PyUnicode_InternFromString("get_device");
@@ -59,6 +59,7 @@ py::object call(py::handle object, PyObject* method) {
 
 void read_integers(const py::tuple& tuple, int64_t* out) {
   for (size_t i = 0; i < tuple.size(); ++i) out[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
+  if (PyErr_Occurred()) throw py::error_already_set();
 }
 
 }  // namespace
