@@ -80,7 +80,7 @@ def test_predict_avx2(compare, quick, dear, within, tmp_path, avx2, base, tile):
     """On a machine with AVX2 only, as far as a better one can be limited to it; torch.compile with --full."""
     if quick:
         base, tile = base // 4, 188
-    within(base, 64 if quick else 16)
+    within(base, 16, 16)
     image, net = training_batch(tile)[0], network(base).eval()
     with (
         torch.inference_mode(),

@@ -163,7 +163,7 @@ def threads(request):
 def test_forward_threads(compare, quick, within, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
-    within(base, 64 if quick else 16)
+    within(base, 16, 16)
     image, net = torch.randn(1, 1, tile, tile), network(base).eval()
     plain, image_last = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
     with torch.inference_mode(), net.packed_weights():
@@ -180,7 +180,7 @@ def test_forward_threads(compare, quick, within, threads, base, tile):
 def test_train_step_threads(compare, quick, within, threads, base, tile):
     if quick:
         base, tile = base // 4, 188
-    within(base, 64 if quick else 16)
+    within(base, 16, 16)
     net, (image, *targets) = network(base), training_batch(tile)
     plain, image_last = twin(net, CHANNELS_LAST), in_layout(image, CHANNELS_LAST)
     compare(

@@ -97,7 +97,7 @@ def seam_error(found, whole):
 
 @pytest.mark.parametrize(("base", "tile", "side"), [(16, 572, 1164), (64, 572, 776)])
 def test_stitched(compare, benchmark, quick, dear, within, base, tile, side):
-    within(base, 256 if quick else 16)
+    within(base, 16, 64)
     if quick:
         base, tile, side = 4, 332, 200
     image = image_of(side)
@@ -119,7 +119,7 @@ def test_stitched(compare, benchmark, quick, dear, within, base, tile, side):
 @pytest.mark.skipif(not STATUS.exists(), reason="no /proc/self/status")
 @pytest.mark.parametrize("side", [1164, 3104])
 def test_stitched_memory(benchmark, quick, within, side):
-    within(side, 6208 if quick else 1164)
+    within(side, 1164, 1552)
     base, tile, side = (4, 332, 200) if quick else (16, 572, side)
     names = list(rivals(4, 188, image_of(8)))
     peaks = {name: measure(name, base, tile, side) for name in names if name != OURS}

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.report import OURS, Row, Run, grouped, growth, middle, rated
+from benchmarks.report import OURS, Row, Run, curves_of, grouped, growth, middle, rated
 
 
 def draw(run: Run, folder: Path) -> list[Path]:
@@ -64,7 +64,7 @@ def _layers(run: Run, folder: Path) -> Iterator[Path]:
 
 def _scaling(run: Run, folder: Path) -> Iterator[Path]:
     """Draw time over size for every group that varies something, with the fitted powers and what it should be."""
-    curves = grouped([row for row in run.rows if row.size], lambda row: (row.group, row.size and row.size[0]))
+    curves = curves_of(run)
     if not curves:
         return
     columns = min(3, len(curves))

@@ -95,14 +95,17 @@ def _dear(config: pytest.Config) -> rivals.Dear:
 
 
 @pytest.fixture
-def within(request: pytest.FixtureRequest, quick: bool) -> Callable[[float, float], None]:
-    """Return within(size, most): skip the test where its size is beyond `most` and --full is not given.
+def within(request: pytest.FixtureRequest, quick: bool) -> Callable[..., None]:
+    """Return within(size, most, most_quick): skip the test where its size is beyond `most` and --full is not given.
 
-    Where nothing is timed, a quarter of `most` is the limit.
+    Where nothing is timed, `most_quick` is the limit, a quarter of `most` unless given.
     """
 
-    def check(size: float, most: float) -> None:
-        limit = most / 4 if quick else float("inf") if request.config.getoption("--full") else most
+    def check(size: float, most: float, most_quick: float | None = None) -> None:
+        if quick:
+            limit = most / 4 if most_quick is None else most_quick
+        else:
+            limit = float("inf") if request.config.getoption("--full") else most
         if size > limit:
             pytest.skip("a large size, which takes too long for a check" if quick else "a large size: only with --full")
 

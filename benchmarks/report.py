@@ -170,7 +170,7 @@ def tables(run: Run) -> Iterator[str]:
     """Yield the lines of a page: the machine, a line per operator, how times grow, and a table per group."""
     yield from (f"- {name}: {value}" for name, value in run.machine.items())
     yield from summary(run)
-    curves = grouped([row for row in run.rows if row.size], lambda row: (row.group, row.size and row.size[0]))
+    curves = curves_of(run)
     if curves:
         yield from (
             "",
@@ -212,6 +212,11 @@ def summary(run: Run) -> Iterator[str]:
     for group, rows in groups.items():
         ratios = [row.ratio or 0 for row in rows]
         yield f"| {group} | {len(rows)} | **{middle(rows):.2f}** | {min(ratios):.2f} | {max(ratios):.2f} |"
+
+
+def curves_of(run: Run) -> dict[tuple[str, str], list[Row]]:
+    """Return (group, what varies) -> rows, of the groups that vary something."""
+    return grouped([row for row in run.rows if row.size], lambda row: (row.group, row.size and row.size[0]))
 
 
 def growth(rows: Iterable[Row], name: str) -> float | None:
