@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+WORKERS = os.cpu_count() or 1
 
 
 def run(*command: str | Path, fails: str) -> str:
@@ -55,6 +56,6 @@ def native_build(name: str, *targets: str, sanitize: str = "", folder: Path = RO
     build = folder / name
     generator = ["-G", "Ninja", f"-DCMAKE_CXX_COMPILER={cxx}"]
     run("cmake", "-S", ROOT, "-B", build, *generator, *definitions, fails="cmake could not configure")
-    jobs = ["--parallel", str(os.cpu_count() or 1)]
+    jobs = ["--parallel", str(WORKERS)]
     run("cmake", "--build", build, *jobs, *(["--target", *targets] if targets else []), fails="the build failed")
     return build

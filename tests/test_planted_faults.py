@@ -6,7 +6,6 @@ right numbers on most days.
 A fault is compiled without optimization, which takes a third of the time, and headers that have none are compiled once.
 """
 
-import os
 import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.native_build import ROOT, compiler, run
+from tests.native_build import ROOT, WORKERS, compiler, run
 
 CONV, CONV_STORE, GRAD, CORE = (
     f"{name}.cuh" for name in ("conv_wgmma", "conv_wgmma_store", "conv_weight_grad_wgmma", "tensor_core")
@@ -135,7 +134,6 @@ KERNELS = {
 EMULATOR = ("emulator", "emulator_tensor_core", "emulator_mma", "emulator_wgmma", "fiber")
 OTHERS = ("conv_relu", "conv_relu_paths", "conv_relu_weight_grad", "conv_splits", "head")
 DEFINITIONS = [f"-DUNET_FAST_{name}" for name in ("EMULATOR", "EMULATOR_ALONE", "SM90A")]
-WORKERS = os.cpu_count() or 1
 
 
 class Programs:
