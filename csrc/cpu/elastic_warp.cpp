@@ -46,15 +46,44 @@ struct Coordinates {
   }
 };
 
+// A row of a crop.
+struct Row {
+  int64_t b, y;  // sample and row
+  WarpRow warp;
+
+  Row() = default;
+  Row(const ElasticWarpArgs& args, int64_t row) : b(row / args.out_height), y(row % args.out_height) {
+    const float *affine = args.affine + 6 * b, *displacement = args.displacement + 18 * b;
+    warp = warp_row(affine, displacement, static_cast<float>(y), grid_step(args.out_height));
+  }
+};
+
 // A block of one row of a crop.
 struct Block {
   const ElasticWarpArgs& args;
   int64_t b, y, begin;  // sample, row and first column
   int count;            // pixels of it that lie in the crop
+  int64_t rows_behind;  // which the task goes down from here
+  bool streams;         // whole lines past the caches
   Coordinates at;
 
   const int64_t* origin() const { return args.origin + 2 * b; }
 };
+
+// Values of the block, from the stack to their place in rows of `width` elements. The processor foresees no stores that
+// go down a column of blocks: what is not streamed is asked for a few rows ahead.
+template <class T>
+UNET_FAST_FUNCTION void store_block(const Block& block, const T* __restrict values, T* __restrict out, int64_t width) {
+  constexpr int kAhead = 3;
+  if (block.streams && reinterpret_cast<uintptr_t>(out) % kLine == 0) {
+    constexpr int64_t kFloats = kBlock * sizeof(T) / sizeof(float);
+    const auto* from = reinterpret_cast<const float*>(values);
+    for (int64_t i = 0; i < kFloats; i += kLanes) stream(reinterpret_cast<float*>(out) + i, load(from + i));
+  } else {
+    if (block.rows_behind >= kAhead) prefetch(out + kAhead * width, kBlock * static_cast<int64_t>(sizeof(T)));
+    for (int i = 0; i < kBlock; ++i) out[i] = values[i];
+  }
+}
 
 // `values`, then changed, is one channel of the block.
 void store_channel(const Block& block, int64_t c, float* __restrict values) {
@@ -72,12 +101,14 @@ void store_channel(const Block& block, int64_t c, float* __restrict values) {
   visit_float_type(args.out_dtype, [&](auto type) {
     using Out = decltype(type);
     Out* out = static_cast<Out*>(args.out) + (block.b * args.out_height * args.out_width + first_pixel) * args.channels;
-    if (args.channels > 1) {
+    if (args.channels > 1 || block.count < kBlock) {
       for (int i = 0; i < block.count; ++i) out[i * args.channels + c] = from_float<Out>(values[i]);
-    } else if (block.count < kBlock) {
-      for (int i = 0; i < block.count; ++i) out[i] = from_float<Out>(values[i]);
+    } else if constexpr (std::is_same_v<Out, float>) {
+      store_block(block, values, out, args.out_width);
     } else {
-      for (int i = 0; i < kBlock; ++i) out[i] = from_float<Out>(values[i]);
+      alignas(kLine) Out rounded[kBlock];
+      for (int i = 0; i < kBlock; ++i) rounded[i] = from_float<Out>(values[i]);
+      store_block(block, rounded, out, args.out_width);
     }
   });
 }
@@ -92,7 +123,7 @@ void warp_image(const Block& block, const Windows<kTaps, kBlock>* windows) {
     for (int64_t c = 0; c < args.channels; ++c) {
       const In* plane = image + c * args.image_stride_c;
       for (int v = 0; v < kBlock / kLanes; ++v) {
-        store(values + v * kLanes, interpolate(windows->window[v], plane, args.image_stride_y, args.height));
+        store(values + v * kLanes, interpolate(*windows, v, plane, args.image_stride_y, args.height));
       }
       store_channel(block, c, values);
     }
@@ -112,7 +143,7 @@ void read_labels(const Block& block, const Windows<kTaps, kBlock>* windows, Bits
   if constexpr (sizeof(Bits) <= sizeof(int32_t)) {
     if (windows && args.labels_stride_x == 1) {
       for (int v = 0; v < kBlock / kLanes; ++v) {
-        store_bits(values + v * kLanes, read_nearest(windows->window[v], labels, args.labels_stride_y, args.height));
+        store_bits(values + v * kLanes, read_nearest(*windows, v, labels, args.labels_stride_y, args.height));
       }
       return;
     }
@@ -135,7 +166,7 @@ void warp_labels(const Block& block, const Windows<kTaps, kBlock>* windows) {
     read_labels<Offset>(block, windows, values);
     Bits* out = static_cast<Bits*>(args.out_labels) + (block.b * height + row) * width + column;
     if (end - first == kBlock) {
-      for (int i = 0; i < kBlock; ++i) out[i] = values[i];
+      store_block(block, values, out, width);
     } else {
       for (int i = first; i < end; ++i) out[i] = values[i];
     }
@@ -144,28 +175,24 @@ void warp_labels(const Block& block, const Windows<kTaps, kBlock>* windows) {
 
 constexpr int64_t kMostRows = 32;  // that one task goes down
 
-WarpRow warp_of(const ElasticWarpArgs& args, int64_t row) {
-  const int64_t b = row / args.out_height, y = row % args.out_height;
-  const float *affine = args.affine + 6 * b, *displacement = args.displacement + 18 * b;
-  return warp_row(affine, displacement, static_cast<float>(y), grid_step(args.out_height));
-}
-
 template <class In, int kTaps, class Offset>
-void warp_rows(const ElasticWarpArgs& args, int64_t first_row, int64_t end_row) {
-  WarpRow warps[kMostRows];
-  for (int64_t row = first_row; row < end_row; ++row) warps[row - first_row] = warp_of(args, row);
+void warp_rows(const ElasticWarpArgs& args, bool streams, int64_t first_row, int64_t end_row) {
+  Row rows[kMostRows];
+  const int64_t count_rows = end_row - first_row;
+  for (int64_t r = 0; r < count_rows; ++r) rows[r] = Row(args, first_row + r);
   for (int64_t begin = 0; begin < args.out_width; begin += kBlock) {
     const int count = static_cast<int>(args.out_width - begin < kBlock ? args.out_width - begin : kBlock);
     const Columns columns(args, begin);
-    for (int64_t row = first_row; row < end_row; ++row) {
-      const int64_t b = row / args.out_height, y = row % args.out_height;
-      const Block block = {args, b, y, begin, count, Coordinates(columns, warps[row - first_row])};
+    for (int64_t r = 0; r < count_rows; ++r) {
+      const Block block = {args,  rows[r].b,          rows[r].y, begin,
+                           count, count_rows - 1 - r, streams,   Coordinates(columns, rows[r].warp)};
       Windows<kTaps, kBlock> windows;
-      const bool found = windows.find(block.at.y, block.at.x, block.origin(), args.width);
+      const bool found = windows.find(block.at.y, block.at.x, block.origin(), args.height, args.width);
       warp_image<In, kTaps, Offset>(block, found ? &windows : nullptr);
       if (args.labels) warp_labels<Offset>(block, found ? &windows : nullptr);
     }
   }
+  if (streams) finish_streams();
 }
 
 // Whether all offsets within one plane, and the indices before mirroring, fit into int32.
@@ -190,9 +217,13 @@ template <class In, int kTaps>
 void warp_all(const ElasticWarpArgs& args, const Threads& threads) {
   const auto warp = is_small(args) ? warp_rows<In, kTaps, int32_t> : warp_rows<In, kTaps, int64_t>;
   const int64_t rows = args.samples * args.out_height, together = rows_per_task(rows, threads.count);
+  const int64_t pixels = rows * args.out_width;
+  const int64_t bytes =
+      pixels * (args.channels * size_of(args.out_dtype) + (args.labels ? size_of(args.labels_dtype) : 0));
+  const bool streams = streams_pay(args.out, bytes / static_cast<int64_t>(sizeof(float)));
   parallel_tasks(threads, (rows + together - 1) / together, [&](int64_t task, int64_t) {
     const int64_t end = (task + 1) * together;
-    warp(args, task * together, end < rows ? end : rows);
+    warp(args, streams, task * together, end < rows ? end : rows);
   });
 }
 
