@@ -8,31 +8,62 @@
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
 
+// Values that lie one behind the other in memory, put together on the stack and streamed past the caches as whole
+// lines. What is left of a line waits for the row behind: a store into half a line would wait for the other half to be
+// read.
+template <class Out>
+class LineStream {
+ public:
+  static constexpr int64_t kMost = 8192;  // values, that are appended at once
+
+  explicit LineStream(Out* to) : ahead_(static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) % kLine)), held_(ahead_) {
+    line_ = reinterpret_cast<char*>(to) - ahead_;
+  }
+
+  Out* end() { return reinterpret_cast<Out*>(staged_ + held_); }
+
+  // `values` were written to end().
+  void append(int64_t values) {
+    held_ += values * static_cast<int64_t>(sizeof(Out));
+    const int64_t whole = held_ / kLine * kLine;
+    if (whole == 0) return;
+    int64_t i = 0;
+    if (ahead_ > 0) {
+      memcpy(line_ + ahead_, staged_ + ahead_, static_cast<size_t>(kLine - ahead_));
+      ahead_ = 0, i = kLine;
+    }
+    for (; i < whole; i += static_cast<int64_t>(sizeof(Vector))) {
+      stream(reinterpret_cast<float*>(line_ + i), load(reinterpret_cast<const float*>(staged_ + i)));
+    }
+    held_ -= whole, line_ += whole;
+    memcpy(staged_, staged_ + whole, static_cast<size_t>(held_));
+  }
+
+  void finish() {
+    memcpy(line_ + ahead_, staged_ + ahead_, static_cast<size_t>(held_ - ahead_));
+    finish_streams();
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;  // bytes
+
+  alignas(kLine) char staged_[kLine + kMost * static_cast<int64_t>(sizeof(Out))];
+  char* line_;     // where staged_ begins
+  int64_t ahead_;  // bytes in front that belong to somebody else
+  int64_t held_;   // bytes, those included
+};
+
 template <class In, class Out, int kChannels>  // kChannels: C, or 0 for any other
 struct RowWriter {
-  static constexpr int64_t kStaged = 8192;  // values of a row, at most, that are put together before they are streamed
-
   const MirrorTilesArgs& args;
-  const bool streams;
-
-  explicit RowWriter(const MirrorTilesArgs& args)
-      : args(args),
-        streams(row_values() <= kStaged &&
-                streams_pay(args.out, args.tiles * args.tile_height * row_values() * size_of(args.out_dtype) / 4)) {}
 
   int64_t row_values() const { return args.tile_width * args.channels; }
 
-  void operator()(int64_t tile, int64_t y) const {
+  // Row `row` of all tiles' rows, one tile after the other.
+  void write(int64_t row, Out* out) const {
+    const int64_t tile = row / args.tile_height, y = row % args.tile_height;
     const int64_t image_y = mirror_index(args.origins[2 * tile] + y, args.height);
-    const In* row = static_cast<const In*>(args.image) + image_y * args.image_stride_y;
-    Out* out = static_cast<Out*>(args.out) + (tile * args.tile_height + y) * row_values();
-    if (!streams) {
-      write_row(row, args.origins[2 * tile + 1], out);
-      return;
-    }
-    Out staged[kStaged];
-    write_row(row, args.origins[2 * tile + 1], staged);
-    stream_row(staged, out, row_values() * static_cast<int64_t>(sizeof(Out)));
+    write_row(static_cast<const In*>(args.image) + image_y * args.image_stride_y, args.origins[2 * tile + 1], out);
   }
 
   // From `origin_x` on, which may lie outside the image.
@@ -87,32 +118,28 @@ struct RowWriter {
       for (int64_t c = 0; c < args.channels; ++c) channel(c, args.channels);
     }
   }
-
-  // Whole lines of the cache past the caches, the ends of the row through them: their lines are shared with the rows
-  // before and behind.
-  static void stream_row(const Out* from, Out* out, int64_t bytes) {
-    constexpr int64_t kLine = 64;
-    const char* source = reinterpret_cast<const char*>(from);
-    char* target = reinterpret_cast<char*>(out);
-    const int64_t to_line = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(target) % kLine);
-    const int64_t head = to_line < bytes ? to_line : bytes, lines = (bytes - head) / kLine * kLine;
-    memcpy(target, source, static_cast<size_t>(head));
-    for (int64_t i = head; i < head + lines; i += static_cast<int64_t>(sizeof(Vector))) {
-      stream(reinterpret_cast<float*>(target + i), load(reinterpret_cast<const float*>(source + i)));
-    }
-    memcpy(target + head + lines, source + head + lines, static_cast<size_t>(bytes - head - lines));
-  }
 };
 
 template <class In, class Out, int kChannels>
 void write_tiles(const MirrorTilesArgs& args, const Threads& threads) {
-  constexpr int64_t kRowsPerTask = 16;
-  const RowWriter<In, Out, kChannels> write_row(args);
-  const int64_t rows = args.tiles * args.tile_height;
-  parallel_tasks(threads, (rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int64_t) {
-    const int64_t begin = task * kRowsPerTask, end = begin + kRowsPerTask < rows ? begin + kRowsPerTask : rows;
-    for (int64_t row = begin; row < end; ++row) write_row(row / args.tile_height, row % args.tile_height);
-    if (write_row.streams) finish_streams();
+  constexpr int64_t kRowsPerTask = 32;
+  const RowWriter<In, Out, kChannels> rows{args};
+  const int64_t count = args.tiles * args.tile_height, values = rows.row_values();
+  const bool streams =
+      values <= LineStream<Out>::kMost && streams_pay(args.out, count * values * size_of(args.out_dtype) / 4);
+  parallel_tasks(threads, (count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int64_t) {
+    const int64_t begin = task * kRowsPerTask, end = begin + kRowsPerTask < count ? begin + kRowsPerTask : count;
+    Out* const out = static_cast<Out*>(args.out) + begin * values;
+    if (streams) {
+      LineStream<Out> lines(out);
+      for (int64_t row = begin; row < end; ++row) {
+        rows.write(row, lines.end());
+        lines.append(values);
+      }
+      lines.finish();
+    } else {
+      for (int64_t row = begin; row < end; ++row) rows.write(row, out + (row - begin) * values);
+    }
   });
 }
 

@@ -191,6 +191,24 @@ def test_wild_parameters_read_within_the_image(device, generator, value):
         assert (warped_labels == 7).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "label_dtype", "size", "margin"),
+    [
+        (torch.float32, torch.int32, (496, 512), 0),
+        (torch.float32, torch.uint8, (640, 704), 0),
+        (torch.bfloat16, torch.int64, (470, 500), 16),
+    ],
+)
+def test_large_results(device, generator, dtype, label_dtype, size, margin):
+    """Beyond 16 MB whole lines are streamed past the caches; rows of 500 pixels begin anywhere in a line."""
+    image = random_image((1, 1, 150, 140), torch.uint8, generator)
+    labels = random_image((1, 150, 140), label_dtype, generator)
+    warp = random_warp(generator, samples=9, size=size)
+    affine = torch.where(torch.arange(9)[:, None, None] % 2 == 0, identity(9).affine, warp.affine)
+    options = {"dtype": dtype, "labels_margin": margin}
+    assert_equals_reference(device, image, labels, warp._replace(affine=affine), size, **options)
+
+
 def test_same_bits_twice_and_with_any_number_of_threads(generator):
     image = random_image((2, 1, 100, 100), torch.uint8, generator)
     labels = random_image((2, 100, 100), torch.int32, generator)
