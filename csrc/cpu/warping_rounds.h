@@ -1,7 +1,7 @@
 // The rounds of a warping (csrc/cpu/warping_error.cpp): mismatches are visited in their order and flipped where they
 // are simple, until a round flips none.
 //
-// The first round visits all. After that a pixel waits for a visit only if one of its neighbours was flipped: it is
+// The first two rounds visit all. After that a pixel waits for a visit only if one of its neighbours was flipped: it is
 // visited in the same round if it lies ahead in the order, else in the next one. A bit per mismatch, in their order,
 // says who waits. So the flips are those of rounds that visit everybody, and a late round costs little.
 #pragma once
@@ -20,20 +20,22 @@ static_assert(2 * kSimple.count() == 232);  // of the 512 patches of 3x3 pixels
 
 class WarpingRounds {
  public:
-  // level: [pixels] image of 0 and 1 with a frame, rows `pitch` apart. order: [count] positions of the mismatches.
-  // number: [pixels], waiting: [2 x (ceil(count / 64) + 8)] storage.
-  WarpingRounds(uint8_t* level, int64_t pixels, int64_t pitch, const uint32_t* order, int64_t count, uint32_t* number,
+  // level: [pixels] image of 0 and 1 with a frame, rows `pitch` apart. order: [count] positions of the mismatches, of
+  // which those stay that the first round does not flip. number: [pixels], waiting: [2 x (ceil(count / 64) + 8)]
+  // storage.
+  WarpingRounds(uint8_t* level, int64_t pixels, int64_t pitch, uint32_t* order, int64_t count, uint32_t* number,
                 uint32_t* waiting)
       : level_(level),
         pitch_(pitch),
         order_(order),
-        words_(static_cast<uint32_t>((count + 63) / 64)),
+        count_(first_round(count)),
+        words_(static_cast<uint32_t>((count_ + 63) / 64)),
         number_(number),
         waiting_(waiting) {
     for (int64_t p = 0; p < pixels; ++p) number[p] = no_number(p);
-    for (int64_t i = 0; i < count; ++i) number[order[i]] = static_cast<uint32_t>(i);
+    for (int64_t i = 0; i < count_; ++i) number[order[i]] = static_cast<uint32_t>(i);
     memset(waiting, 0xff, words_ * sizeof(uint64_t));
-    if (count % 64 != 0) set_word(words_ - 1, (uint64_t{1} << count % 64) - 1);
+    if (count_ % 64 != 0) set_word(words_ - 1, (uint64_t{1} << count_ % 64) - 1);
   }
 
   void run() {
@@ -44,6 +46,18 @@ class WarpingRounds {
   bool is_mismatch(int64_t position) const { return number_[position] < 64 * words_; }
 
  private:
+  int64_t first_round(int64_t count) {
+    int64_t left = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const uint32_t position = order_[i];
+      const bool simple = kSimple[neighbourhood_of(level_ + position, pitch_)];
+      level_[position] ^= simple;
+      order_[left] = position;
+      left += !simple;
+    }
+    return left;
+  }
+
   // Those of a word are judged together, without a branch on what nobody could foresee, and then flipped one by one.
   // Where two of them are neighbours, the flip of the first marks the second, which is judged again.
   bool round() {
@@ -103,7 +117,8 @@ class WarpingRounds {
 
   uint8_t* const level_;
   const int64_t pitch_;
-  const uint32_t* const order_;
+  uint32_t* const order_;
+  const int64_t count_;
   const uint32_t words_;    // of 64 mismatches each
   uint32_t* const number_;  // of each mismatch in the order
   uint32_t* const waiting_;
