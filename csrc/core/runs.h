@@ -1,9 +1,10 @@
 // The runs of a binary image: stretches of equal pixels, in the order of the image's rows, from one end of it to the
 // other. With a frame of background the first run is background, and they alternate: odd numbers are object. Those that
-// border on a run from above or below have consecutive numbers, so both the components (4-connected) of an image and
-// a flood within a window take steps of a run and not of a pixel.
+// border on a run from above or below have consecutive numbers, so both the components of an image and a flood within a
+// window take steps of a run and not of a pixel.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "core/portable.h"
@@ -17,130 +18,52 @@ struct Extent {
 
 class Runs {
  public:
-  // of, last: [pixels] storage for the number of each pixel's run, and for the last pixel of each run.
-  UNET_FAST_METHOD Runs(uint32_t* of, uint32_t* last) : of_(of), last_(last) {}
+  // words: [2 x ceil(pixels / 32)], last: [runs] storage.
+  UNET_FAST_METHOD Runs(uint32_t* words, uint32_t* last) : words_(words), last_(last) {}
 
   // Finds the runs of an image of 0 and 1 whose first pixel is 0 and returns their number.
   UNET_FAST_METHOD uint32_t find(const uint8_t* image, int64_t pixels) {
-    uint32_t run = 0;
-    uint8_t before = 0;
-    for (int64_t p = 0; p < pixels; ++p) {
-      run += image[p] != before;
-      before = image[p];
-      of_[p] = run;
-      last_[run] = static_cast<uint32_t>(p);
+    uint32_t run = 0, before = 0;  // `before`: the pixel before those of the word
+    for (int64_t p = 0; p < pixels; p += kBits) {
+      const uint32_t objects = p + kBits <= pixels ? packed(image + p, kBits) : packed(image + p, pixels - p);
+      const uint32_t starts = objects ^ (objects << 1 | before);
+      before = objects >> (kBits - 1);
+      words_[p / kBits * 2] = starts;
+      words_[p / kBits * 2 + 1] = run;
+      for (uint32_t rest = starts; rest != 0; rest &= rest - 1) {
+        last_[run++] = static_cast<uint32_t>(p) + std::countr_zero(rest) - 1;
+      }
     }
+    last_[run] = static_cast<uint32_t>(pixels - 1);
     return run + 1;
   }
 
-  UNET_FAST_METHOD uint32_t of(int64_t pixel) const { return of_[pixel]; }
+  UNET_FAST_METHOD uint32_t of(int64_t pixel) const {
+    const uint32_t *word = words_ + pixel / kBits * 2, until = (2u << pixel % kBits) - 1;
+    return word[1] + std::popcount(word[0] & until);
+  }
   UNET_FAST_METHOD int64_t first(uint32_t run) const { return last_[run - 1] + int64_t{1}; }  // run >= 1
   UNET_FAST_METHOD int64_t last(uint32_t run) const { return last_[run]; }
 
-  // function(run) for the objects' runs that have a pixel in [first, last], which lie in one row.
+  // function(run) for the runs of `value` (1: objects) that have a pixel in [first, last].
   template <class Function>
-  UNET_FAST_METHOD void each_object(int64_t first, int64_t last, const Function& function) const {
-    for (uint32_t run = of_[first] | 1; run <= of_[last]; run += 2) function(run);
+  UNET_FAST_METHOD void each(uint32_t value, int64_t first, int64_t last, const Function& function) const {
+    const uint32_t end = of(last);
+    uint32_t run = of(first);
+    for (run += (run ^ value) & 1; run <= end; run += 2) function(run);
   }
 
  private:
-  uint32_t* const of_;
+  static constexpr int kBits = 32;
+
+  static UNET_FAST_METHOD uint32_t packed(const uint8_t* image, int64_t count) {
+    uint32_t bits = 0;
+    for (int64_t i = 0; i < count; ++i) bits |= static_cast<uint32_t>(image[i]) << i;
+    return bits;
+  }
+
+  uint32_t* const words_;  // of each 32 pixels: a bit where a run starts, and the number of the run before them
   uint32_t* const last_;
-};
-
-// A flood of the objects within a window from several sources at once: do they meet when one pixel is taken away? The
-// fronts advance in turn, so a small object is exhausted soon, however large the others are.
-//
-// The pixel cuts its run in two: the left part keeps its number, the right one has that of the background behind it.
-class Flood {
- public:
-  // marks: [runs] of zeros, and zeros again when the flood ends. queue: [2 x objects' runs].
-  UNET_FAST_METHOD Flood(const Runs& runs, int64_t pitch, Extent rows, Extent columns, int64_t removed, uint8_t* marks,
-                         uint32_t* queue)
-      : runs_(runs),
-        pitch_(pitch),
-        rows_(rows),
-        columns_(columns),
-        removed_(removed),
-        left_part_(runs.of(removed)),
-        marks_(marks),
-        queue_(queue) {}
-
-  UNET_FAST_METHOD ~Flood() {
-    for (int64_t i = 0; i < tail_; ++i) marks_[queue_[2 * i]] = 0;
-  }
-
-  // `pixel` is object, lies within the window and is not the one taken away; at most four sources.
-  UNET_FAST_METHOD void add_source(int64_t y, int64_t pixel) {
-    const uint32_t run = runs_.of(pixel);
-    group_[sources_] = sources_;
-    push(run + (run == left_part_ && pixel > removed_), y, sources_++);
-    ++groups_;
-  }
-
-  // True once all sources have met, false once one group of them is closed. At least two sources.
-  UNET_FAST_METHOD bool unites_sources() {
-    for (int64_t head = 0;; ++head) {
-      const uint32_t run = queue_[2 * head];
-      const int64_t y = queue_[2 * head + 1], row = y * pitch_;
-      const int source = marks_[run] - 1;
-      const bool right_part = run == left_part_ + 1;
-      int64_t first = right_part ? removed_ + 1 : runs_.first(run);
-      int64_t last = run == left_part_ ? removed_ - 1 : runs_.last(run - right_part);
-      if (first < row + columns_.first) first = row + columns_.first;
-      if (last > row + columns_.last) last = row + columns_.last;
-      if (y > rows_.first) visit(y - 1, first - pitch_, last - pitch_, source);
-      if (y < rows_.last) visit(y + 1, first + pitch_, last + pitch_, source);
-      if (groups_ == 1) return true;
-      if (--waiting_[group_[source]] == 0) return false;
-    }
-  }
-
- private:
-  static constexpr int kSources = 4;
-
-  UNET_FAST_METHOD void visit(int64_t y, int64_t first, int64_t last, int source) {
-    runs_.each_object(first, last, [&](uint32_t run) {
-      if (run != left_part_) return reach(run, y, source);
-      if (first < removed_ && runs_.first(run) < removed_) reach(run, y, source);
-      if (last > removed_ && runs_.last(run) > removed_) reach(run + 1, y, source);
-    });
-  }
-
-  UNET_FAST_METHOD void reach(uint32_t run, int64_t y, int source) {
-    if (marks_[run] == 0) {
-      push(run, y, source);
-    } else {
-      join(source, marks_[run] - 1);
-    }
-  }
-
-  UNET_FAST_METHOD void push(uint32_t run, int64_t y, int source) {
-    marks_[run] = static_cast<uint8_t>(source + 1);
-    queue_[2 * tail_] = run;
-    queue_[2 * tail_++ + 1] = static_cast<uint32_t>(y);
-    ++waiting_[group_[source]];
-  }
-
-  UNET_FAST_METHOD void join(int a, int b) {
-    const int kept = group_[a], gone = group_[b];
-    if (kept == gone) return;
-    for (int i = 0; i < sources_; ++i) group_[i] = group_[i] == gone ? kept : group_[i];
-    waiting_[kept] += waiting_[gone];
-    --groups_;
-  }
-
-  const Runs& runs_;
-  const int64_t pitch_;
-  const Extent rows_, columns_;
-  const int64_t removed_;
-  const uint32_t left_part_;
-  uint8_t* const marks_;
-  uint32_t* const queue_;
-  int64_t tail_ = 0;
-  int sources_ = 0, groups_ = 0;
-  int group_[kSources] = {};        // of each source
-  int64_t waiting_[kSources] = {};  // runs of each group in the queue
 };
 
 }  // namespace unet_fast

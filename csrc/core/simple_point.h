@@ -20,16 +20,14 @@ namespace unet_fast {
 class SimplePoints {
  public:
   constexpr SimplePoints() {
-    for (int i = 0; i < 256; ++i) words_[i >> 6] |= static_cast<uint64_t>(is_simple(i)) << (i & 63);
+    for (int i = 0; i < 256; ++i) simple_[i] = is_simple(i);
   }
 
-  UNET_FAST_METHOD constexpr bool operator[](uint32_t neighbourhood) const {
-    return (words_[neighbourhood >> 6] >> (neighbourhood & 63)) & 1;
-  }
+  UNET_FAST_METHOD constexpr bool operator[](uint32_t neighbourhood) const { return simple_[neighbourhood]; }
 
   constexpr int count() const {
     int total = 0;
-    for (int i = 0; i < 256; ++i) total += (words_[i >> 6] >> (i & 63)) & 1;
+    for (int i = 0; i < 256; ++i) total += simple_[i];
     return total;
   }
 
@@ -47,7 +45,7 @@ class SimplePoints {
     return components == 1;
   }
 
-  uint64_t words_[4] = {};
+  bool simple_[256] = {};
 };
 
 // `pixel` lies in an image of 0 and 1 with rows `pitch` apart and has all its neighbours.

@@ -4,18 +4,15 @@
 //   repeat  for p in {L != T, mask} by |P - t| descending, ties column by column: if simple(L, p): flip L[p]
 //   until a round flips nothing
 //
-// A flip makes p agree with T for good, so the mismatches are sorted once and each round only shortens the list. What
-// is left is classified by the 4-connected components of L around it (csrc/ops/warping_error.h).
+// A flip makes p agree with T for good, so the mismatches are sorted once (csrc/cpu/warping_rounds.h). What is left is
+// classified by the components of L around it (csrc/cpu/residual_types.h).
 #include "cpu/kernels.h"
 
-#include "core/runs.h"
-#include "core/simple_point.h"
+#include "cpu/residual_types.h"
+#include "cpu/warping_rounds.h"
 
 namespace unet_fast::UNET_FAST_ISA {
 namespace {
-
-constexpr SimplePoints kSimple;
-static_assert(2 * kSimple.count() == 232);  // of the 512 patches of 3x3 pixels
 
 struct Mismatch {
   uint32_t key;       // smaller first
@@ -31,8 +28,7 @@ class Warping {
         pitch_(args.width + 2),
         area_((args.height + 2) * pitch_),
         level_(reinterpret_cast<uint8_t*>(workspace)),
-        planes_(workspace + area_),
-        runs_(plane(2), plane(3)) {}
+        planes_(workspace + area_) {}
 
   void run() {
     const int64_t found = collect();
@@ -43,8 +39,9 @@ class Warping {
 
  private:
   // Plane 0 of the workspace holds L as bytes, in its second quarter a flood's mark of each run, and in its last one a
-  // number per column. Planes 1 and 2, then 3 and 4, hold mismatches while they are sorted. Afterwards:
-  // plane 1 the residual positions, planes 2 and 3 the runs, plane 4 their components, plane 5 the queue of a flood.
+  // number per column. Planes 1 and 2, then 3 and 4, hold mismatches while they are sorted; plane 5, and in a tiny
+  // image plane 6, who waits for a visit. Afterwards: plane 1 the residual positions, planes 2 and 3 the runs, plane 4
+  // their components, plane 5 the queue of a flood, plane 6 the boxes of background.
   Mismatch* mismatches(int buffer) const { return reinterpret_cast<Mismatch*>(planes_ + 2 * buffer * area_); }
   uint32_t* plane(int number) const { return planes_ + (number - 1) * area_; }
   uint32_t* columns() const { return planes_ - pitch_; }
@@ -63,19 +60,23 @@ class Warping {
     for (int64_t y = 0, i = 0; y < args_.height; ++y) {
       for (int64_t x = 1; x <= args_.width; ++x, ++i) {
         const int64_t position = (y + 1) * pitch_ + x;
-        level_[position] = truth[i] != 0;
-        const bool proposed = probability[i] > threshold;
-        // |P - t|; a float without a sign is ordered as its bits are.
-        const float distance = proposed ? probability[i] - threshold : threshold - probability[i];
-        uint32_t bits;
-        memcpy(&bits, &distance, sizeof bits);
-        const bool differs = (truth[i] != 0) != proposed && !(mask && mask[i] == 0);
-        out[count] = {~bits, static_cast<uint32_t>(position)};  // overwritten unless it differs
+        const uint32_t interior = truth[i] != 0, proposed = probability[i] > threshold;
+        const uint32_t differs = (interior ^ proposed) & (mask ? mask[i] != 0 : 1);
+        level_[position] = interior;
+        out[count] = {~distance_bits(probability[i], threshold), static_cast<uint32_t>(position)};  // or overwritten
         count += differs;
         columns()[x] += differs;
       }
     }
     return count;
+  }
+
+  // |P - t|: a float without its sign is ordered as its bits are.
+  static uint32_t distance_bits(float probability, float threshold) {
+    const float difference = probability - threshold;
+    uint32_t bits;
+    memcpy(&bits, &difference, sizeof bits);
+    return bits & 0x7fffffff;
   }
 
   // Stable radix sort: by column, then by the three digits of the key. Returns the buffer that holds the result.
@@ -116,23 +117,19 @@ class Warping {
     }
   }
 
-  // The rounds. Leaves the positions of the residual mismatches in plane 1 and returns their number.
+  // The rounds. Leaves the positions of the residual mismatches, row by row, in plane 1 and returns their number.
   int64_t warp(int buffer, int64_t count) {
     const Mismatch* sorted = mismatches(buffer);
-    uint32_t* left = plane(1);  // may overlap `sorted`, but is written behind where it is read
-    for (int64_t i = 0; i < count; ++i) left[i] = sorted[i].position;
-    for (int64_t before = -1; count != before;) {
-      before = count;
-      count = 0;
-      for (int64_t i = 0; i < before; ++i) {
-        const uint32_t position = left[i];
-        left[count] = position;
-        const bool simple = kSimple[neighbourhood_of(level_ + position, pitch_)];
-        level_[position] ^= simple;
-        count += !simple;
-      }
+    uint32_t* order = plane(1 + 2 * buffer);  // overlaps `sorted`, but is written behind where it is read
+    for (int64_t i = 0; i < count; ++i) order[i] = sorted[i].position;
+    WarpingRounds rounds(level_, area_, pitch_, order, count, plane(4 - 2 * buffer), plane(5));
+    rounds.run();
+    int64_t left = 0;
+    for (int64_t p = 0; p < area_; ++p) {
+      plane(1)[left] = static_cast<uint32_t>(p);
+      left += rounds.is_mismatch(p);
     }
-    return count;
+    return left;
   }
 
   void write_images() const {
@@ -147,83 +144,22 @@ class Warping {
     int64_t* counts = args_.counts + task_ * kWarpingErrorTypes;
     for (int i = 0; i < kWarpingErrorTypes; ++i) counts[i] = 0;
     if (count == 0) return;
-    label_components();
-    for (int64_t i = 0; i < count; ++i) {
-      const uint32_t position = plane(1)[i], y = position / pitch(), x = position % pitch();
-      const WarpingErrorType type = type_of(y, x);
+    const ResidualTypes types(level_, args_.height, args_.width, args_.radius,
+                              {.words = plane(2),
+                               .last = plane(3),
+                               .ids = plane(4),
+                               .boxes = reinterpret_cast<Components::Box*>(plane(6)),
+                               .marks = marks(),
+                               .queue = plane(5)});
+    for (int64_t i = 0, y = 0; i < count; ++i) {
+      const int64_t position = plane(1)[i];
+      while (position >= (y + 1) * pitch_) ++y;
+      const int64_t x = position - y * pitch_;
+      const WarpingErrorType type = types.of(y, x);
       ++counts[type - 1];
       if (args_.residual) args_.residual[(task_ * args_.height + y - 1) * args_.width + x - 1] = type;
     }
   }
-
-  // Union-find over the runs of L: plane 4 holds another run of the component, itself at the root.
-  void label_components() {
-    const uint32_t count = runs_.find(level_, area_);
-    uint32_t* parent = plane(4);
-    for (uint32_t run = 1; run < count; run += 2) {
-      parent[run] = run;
-      runs_.each_object(runs_.first(run) - pitch_, runs_.last(run) - pitch_,
-                        [&](uint32_t above) { unite(run, above); });
-    }
-  }
-
-  uint32_t root(uint32_t run) const {
-    uint32_t* parent = plane(4);
-    while (parent[run] != run) run = parent[run] = parent[parent[run]];
-    return run;
-  }
-
-  void unite(uint32_t a, uint32_t b) {
-    a = root(a);
-    b = root(b);
-    plane(4)[a < b ? b : a] = a < b ? a : b;
-  }
-
-  // By the components (0 = background) among those of the eight neighbours that lie in the image.
-  WarpingErrorType type_of(int64_t y, int64_t x) const {
-    uint32_t ids[8];
-    int distinct = 0;
-    for (int k = 0; k < 8; ++k) {
-      const int64_t ny = y + kRingY[k], nx = x + kRingX[k];
-      if (ny < 1 || ny > args_.height || nx < 1 || nx > args_.width) continue;
-      const uint32_t run = runs_.of(ny * pitch_ + nx), id = run % 2 ? root(run) : 0;
-      bool known = false;
-      for (int i = 0; i < distinct; ++i) known |= ids[i] == id;
-      if (!known) ids[distinct++] = id;
-    }
-    const bool object = level_[y * pitch_ + x];
-    if (distinct > 2) return object ? kSplit : kMerge;
-    if (distinct == 2) return !object ? kHoleAddition : cuts_object(y, x) ? kSplit : kHoleDeletion;
-    if (distinct == 1 && ids[0] != 0) return object ? kHoleAddition : kHoleDeletion;
-    return object ? kObjectDeletion : kObjectAddition;
-  }
-
-  // Whether the objects around p are more than one within the window once p is taken away. Every arc of object on the
-  // ring floods the window; it is cut off when it has nothing left to flood before all arcs have met.
-  bool cuts_object(int64_t y, int64_t x) const {
-    const int64_t centre = y * pitch_ + x;
-    Flood flood(runs_, pitch_, window(y, args_.height), window(x, args_.width), centre, marks(), plane(5));
-    int arcs = 0;
-    const uint32_t objects = neighbourhood_of(level_ + centre, pitch_);
-    for (int k = 0; k < 8; ++k) {
-      if (!(objects >> k & 1) || (objects >> ((k + 7) & 7) & 1)) continue;  // background, or not the first of its arc
-      flood.add_source(y + kRingY[k], centre + kRingY[k] * pitch_ + kRingX[k]);
-      ++arcs;
-    }
-    return arcs > 1 && !flood.unites_sources();
-  }
-
-  Extent window(int64_t centre, int64_t size) const {
-    if (args_.radius < 0) return {1, size};
-    const int64_t first = centre - args_.radius, last = centre + args_.radius;
-    return {first < 1 ? 1 : first, last > size ? size : last};
-  }
-
-  uint32_t pitch() const { return static_cast<uint32_t>(pitch_); }
-
-  // The neighbours in the order of core/simple_point.h: consecutive ones share an edge.
-  static constexpr int kRingY[8] = {-1, -1, -1, 0, 1, 1, 1, 0};
-  static constexpr int kRingX[8] = {-1, 0, 1, 1, 1, 0, -1, -1};
 
   const WarpingErrorArgs& args_;
   const int64_t task_;
@@ -231,7 +167,6 @@ class Warping {
   const int64_t area_;
   uint8_t* const level_;
   uint32_t* const planes_;
-  Runs runs_;
 };
 
 }  // namespace

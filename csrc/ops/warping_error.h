@@ -37,7 +37,7 @@ struct WarpingErrorArgs {
   uint32_t* workspace;       // [lanes, kWarpingErrorPlanes, (H + 2)(W + 2)]
   int64_t lanes;             // tasks that may run at the same time
 };
-constexpr int kWarpingErrorPlanes = 6;
+constexpr int kWarpingErrorPlanes = 7;
 
 void warping_error_cpu(const WarpingErrorArgs& args, const Threads& threads);
 

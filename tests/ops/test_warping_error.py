@@ -119,6 +119,21 @@ def test_equals_reference_on_many_images():
         )
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("radius", [-1, 1, 4, 20])
+def test_equals_reference_on_noise(cpu, share, radius):
+    # Crumbs and holes of every shape, most of them with a way round outside the window or past a lone corner.
+    rng = np.random.default_rng(5)
+    truth = torch.from_numpy(rng.random((4, 45, 58)) < share)
+    probability = torch.from_numpy(rng.random(truth.shape)).float()
+    probability[2:] = (8 * probability[2:]).round() / 8
+    thresholds = torch.tensor([0.1, 0.5, 0.75, 0.9])
+    assert_equal(
+        ops.warping_error(truth, probability, thresholds, radius=radius),
+        reference.warping_error(truth, probability, thresholds, radius=radius),
+    )
+
+
 def test_equals_reference_on_membranes(shared_data, cpu):
     tifffile = pytest.importorskip("tifffile")
     truth = torch.from_numpy(tifffile.imread(shared_data / "isbi2012" / "train-labels.tif")[:3, 100:196, 200:280])

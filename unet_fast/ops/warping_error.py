@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unet_fast.ops._native import _C, register
+from unet_fast.ops._native import _C, empty, register
 
 
 class WarpingErrors(NamedTuple):
@@ -80,7 +80,7 @@ def _warping_error(
     tasks = truth.shape[0] * thresholds.shape[0]
     pixels = (truth.shape[1] + 2) * (truth.shape[2] + 2)
     lanes = min(tasks, torch.get_num_threads())
-    workspace = truth.new_empty((lanes, _C.warping_error_planes, pixels), dtype=torch.int32)
+    workspace = empty(truth, (lanes, _C.warping_error_planes, pixels), dtype=torch.int32)
     _C.warping_error(
         truth.contiguous(),
         probability.contiguous(),
