@@ -21,7 +21,7 @@ from benchmarks.networks import (
     twin,
 )
 from tests.norms import relative_l2
-from unet_fast.config import PRESETS, TrainConfig
+from unet_fast.config import TrainConfig
 from unet_fast.data import synthetic_cells
 from unet_fast.trainer import Trainer
 
@@ -65,7 +65,7 @@ def test_train_step(compare, quick, dear, within, base, tile):
 @pytest.mark.parametrize(("base", "tile"), [(16, 316), (64, 572)])
 def test_waiting_for_data(compare, quick, within, tmp_path, base, tile):
     within(base, 16, 64)
-    config = TrainConfig(**{**PRESETS["paper"], "base": 4 if quick else base, "tile": 252 if quick else tile})
+    config = TrainConfig(base=4 if quick else base, tile=252 if quick else tile)
     trainer = Trainer(config, synthetic_cells(4, 512), tmp_path)
 
     def data():

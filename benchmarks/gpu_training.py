@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.networks import CHANNELS_LAST, in_layout
-from unet_fast.config import PRESETS, TrainConfig
+from unet_fast.config import TrainConfig
 from unet_fast.data import LabelledImages, synthetic_cells
 from unet_fast.loss import class_balance
 from unet_fast.model import UNet
@@ -122,7 +122,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     has_gpu = torch.cuda.is_available()
-    config = TrainConfig(**PRESETS["paper"], device="cuda" if has_gpu else "cpu")
+    config = TrainConfig(base=64, tile=572, device="cuda" if has_gpu else "cpu")
     images, steps, workers = synthetic_cells(16, 512), options.steps, options.workers
     if options.quick:
         config = replace(config, base=2, tile=188)

@@ -24,8 +24,7 @@ from unet_fast.data import LabelledImages, synthetic_cells
 from unet_fast.train import describe_machine
 from unet_fast.trainer import Trainer
 
-_PAPER = {name: value for name, value in PRESETS["paper"].items() if name not in {"base", "tile"}}
-_COSINE = {"optimizer": "adam", "schedule": "cosine"}
+_PAPER, _COSINE = PRESETS["paper"], PRESETS["modern"]
 # Recipe -> its settings, and the learning rates that are tried.
 RECIPES: dict[str, tuple[dict[str, Any], Sequence[float]]] = {
     "SGD 0.99, constant (paper)": (_PAPER, (3e-4, 1e-3, 3e-3, 1e-2)),

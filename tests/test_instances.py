@@ -114,6 +114,41 @@ def test_gives_back_what_training_cuts():
     assert (owner[back] == truth).mean() > 0.98
 
 
+def seeded(text, **options):
+    """Label a picture whose 2 are seeds and whose 1 are the rest of the mask."""
+    return label(text, seeds=picture(text) == 2, **options)
+
+
+def test_seeds_part_what_touches():
+    assert seeded("2211122", gap=0) == "1111222"  # the middle is reached by both in one step: the smaller id
+    assert seeded("22.11 22.11", gap=0) == drawn("11... 11...")  # what no seed reaches is background
+    assert seeded("2.21", gap=1) == "1122"  # growth first, then the gap
+    assert seeded("2.221", gap=0, min_size=2) == "..111"  # sizes are those of the seeds
+    assert seeded("21. .12", gap=0) == drawn("11. .22")
+    assert seeded("2.. .1. ..1", gap=0) == drawn("1.. .1. ..1")  # in the second step and in the fourth
+    assert seeded("2" + 20 * "1", gap=0) == 13 * "1" + 8 * "."  # at most 12 steps
+
+
+def grown_by_rule(instances, foreground):
+    """The rule of the documentation, pixel by pixel."""
+    height, width = instances.shape
+    for step in range(12):
+        before = instances.copy()
+        for y, x in np.argwhere(foreground & (before == 0)):
+            around = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if step % 2 or not dy or not dx]
+            ids = [before[j, i] for j, i in around if 0 <= j < height and 0 <= i < width and before[j, i]]
+            instances[y, x] = min(ids, default=0)
+    return instances
+
+
+@pytest.mark.parametrize("density", [0.3, 0.6, 0.9])
+def test_seeds_grow_by_the_rule_pixel_by_pixel(density):
+    random = np.random.default_rng(int(10 * density)).random((23, 31))
+    mask, seeds = random < density, random < 0.03
+    expected = grown_by_rule(label_instances(seeds, gap=0), mask)
+    np.testing.assert_array_equal(label_instances(mask, gap=0, seeds=seeds), expected)
+
+
 @pytest.mark.parametrize("mask", [np.zeros((3, 4)), np.zeros((0, 4)), np.zeros((0, 0))])
 def test_no_objects(mask):
     labels = label_instances(mask, fill_holes=True, min_size=3)
@@ -130,6 +165,7 @@ def test_one_object_fills_the_image():
     ("arguments", "message"),
     [
         ((np.zeros(3),), r"mask: wanted shape \[H, W\], got \[3\]"),
+        ((np.zeros((3, 3)), 1, 0, False, np.zeros((3, 1))), r"seeds: wanted shape \[3, 3\], got \[3, 1\]"),
         ((np.zeros((3, 3)), -1), "wanted gap and min_size from 0, got -1 and 0"),
         ((np.zeros((3, 3)), 1, -2), "wanted gap and min_size from 0, got 1 and -2"),
     ],

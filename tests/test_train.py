@@ -8,14 +8,15 @@ import yaml
 
 from tests.training import TINY, assert_same, bright_cells, weights
 from unet_fast.checkpoint import load_model
-from unet_fast.config import TrainConfig
+from unet_fast.config import PRESETS, TrainConfig
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
 from unet_fast.trainer.step import Step
 
 
 def test_learns(tmp_path):
-    config = TrainConfig(base=8, depth=3, tile=180, steps=120, border=0.0, dropout=0.0, validation=0.15)
+    shape = {"base": 8, "depth": 3, "tile": 180}
+    config = TrainConfig(**PRESETS["modern"], **shape, steps=120, border=0.0, dropout=0.0, validation=0.15)
     trainer = Trainer(config, bright_cells(7), tmp_path)
     trainer.fit()
     losses = [row["loss"] for row in trainer.state.rows if "loss" in row]
@@ -52,7 +53,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
         (["--tile", "512"], "tile: wanted a legal input side"),
         (["--lr", "-1"], "lr: wanted a positive number, got -1"),
         (["--lr", "fast"], 'Parser key "lr"'),
-        (["--preset", "newest"], "preset: wanted modern or paper, got 'newest'"),
+        (["--preset", "newest"], "preset: wanted paper or modern, got 'newest'"),
         (["--bass", "8"], "--bass"),
         (["--hours", "0"], "hours: wanted a positive number, got 0"),
         (["--ema", "1"], "ema: wanted 0 to below 1, got 1"),

@@ -5,6 +5,7 @@ images are normalised, what the classes mean. A checkpoint holds the state of a 
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,15 @@ def save_model(path: Path, model: Model) -> None:
         safetensors.torch.save_file(weights, temporary, metadata={"unet_fast": json.dumps(header)})
 
 
-def load_model(path: Path, backend: Backend = "native") -> Model:
+def load_model(path: str | os.PathLike[str], backend: Backend = "native") -> Model:
     """Read a model file, or the one in a run folder.
 
     Raises:
         FileNotFoundError: there is no model there.
         ValueError: the file is not a model file of this package, or damaged.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    folder = Path(path)
+    file = folder / "model.safetensors" if folder.is_dir() else folder
     if not file.is_file():
         raise FileNotFoundError(f"model: wanted a run folder with model.safetensors, or such a file, got {path}")
     try:

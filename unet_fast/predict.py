@@ -129,6 +129,8 @@ class PredictConfig:
         min_size: objects smaller than this many pixels are dropped.
         gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
         fill_holes: fill background that one object encloses.
+        seeds: objects are the pieces where the foreground has at least this probability, such as 0.8, grown over the
+            rest of it: parts cells that touch where the network is not sure; default the pieces of the foreground.
         tta: test-time augmentation, the mean over the four "mirrors" of the image or over "all" eight mirrors and
             rotations; takes four or eight times as long.
         tile: largest input side of a tile in pixels (16k + 60); default what fits into the memory, up to 2044.
@@ -150,6 +152,7 @@ class PredictConfig:
     min_size: int = 0
     gap: int = 1
     fill_holes: bool = False
+    seeds: float | None = None
     tta: Averaged = "none"
     tile: int | None = None
     memory: str | None = None
@@ -179,12 +182,17 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     precision = choose_precision(config.precision, device)
     jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
+    instances = config.result == "instances" or (config.result == "auto" and model.labels == "instances")
+    if config.seeds is not None and not (instances and 0 < config.seeds <= 1):
+        wanted = "a probability above 0, at most 1" if instances else "none where the result is classes"
+        raise ValueError(f"seeds: wanted {wanted}, got {config.seeds}")
     options = Options(
-        instances=config.result == "instances" or (config.result == "auto" and model.labels == "instances"),
+        instances=instances,
         probability_dtype=config.probability_dtype,
         min_size=config.min_size,
         gap=config.gap,
         fill_holes=config.fill_holes,
+        seeds=config.seeds,
         average=config.tta,
         tile=config.tile,
         memory=None if config.memory is None else parse_memory(config.memory),

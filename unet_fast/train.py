@@ -34,7 +34,7 @@ _RESUME = (
 )
 
 
-def make_parser(preset: str = "modern") -> ArgumentParser:
+def make_parser(preset: str = TrainConfig.preset) -> ArgumentParser:
     """Return the parser of the command line: the fields of TrainConfig, a YAML file of them, and --resume.
 
     Raises:
@@ -105,7 +105,7 @@ def _preset_of(files: list[str]) -> str:
         if Path(file).is_file():
             content = yaml.safe_load(Path(file).read_text())
             settings |= content if isinstance(content, dict) else {}
-    return str(settings.get("preset", "modern"))
+    return str(settings.get("preset", TrainConfig.preset))
 
 
 def load_images(config: TrainConfig) -> LabelledImages:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from unet_fast.atomic_write import atomic_write
 from unet_fast.checkpoint import Model
-from unet_fast.config import TrainConfig
+from unet_fast.config import PRESETS, TrainConfig
 from unet_fast.data import LabelledImages, load_folder
 from unet_fast.instances import label_instances
 from unet_fast.metrics import ctc, em
@@ -175,7 +175,11 @@ def train(images: LabelledImages, options: Namespace, size: Size, timed: bool = 
     fixed = {"validation": 0.0, "validate_every": 1 << 30, "seed": options.seed}
     known = {one.name for one in fields(TrainConfig)}
     config = TrainConfig(
-        **{name: value for name, value in (shape | fixed | budget | settings).items() if name in known}
+        **{
+            name: value
+            for name, value in (PRESETS["modern"] | shape | fixed | budget | settings).items()
+            if name in known
+        }
     )
     config.check()
     torch.manual_seed(options.seed)

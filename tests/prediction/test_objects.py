@@ -6,7 +6,7 @@ import pytest
 from unet_fast.data import synthetic_cells
 from unet_fast.instances import label_instances
 from unet_fast.prediction.arrays import FileArray
-from unet_fast.prediction.objects import Objects
+from unet_fast.prediction.objects import SEED, Objects
 
 
 def on_disk(folder, mask):
@@ -73,6 +73,17 @@ MASKS = {
 def test_equals_the_whole(tmp_path, name, band_rows, options):
     expected = label_instances(MASKS[name], **options)
     np.testing.assert_array_equal(numbered(tmp_path, MASKS[name], band_rows, **options), expected)
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("band_rows", [1, 2, 7, 1000])
+@pytest.mark.parametrize("options", [{"gap": 0}, {}, {"gap": 2, "min_size": 3, "fill_holes": True}])
+def test_seeds_grow_as_in_the_whole(tmp_path, name, band_rows, options):
+    mask = MASKS[name]
+    seeds = mask & (np.random.default_rng(6).random(mask.shape) < 0.1)
+    expected = label_instances(mask, **options, seeds=seeds)
+    found = numbered(tmp_path, np.where(seeds, SEED, mask), band_rows, **options, seeded=True)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_spiral_is_one_object():

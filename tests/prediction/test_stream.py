@@ -145,6 +145,39 @@ def test_options_for_objects(tmp_path, run, options):
     assert not np.array_equal(expected, label_instances(mask))
 
 
+@pytest.mark.parametrize("form", ["tiff", "ome-zarr"])
+def test_objects_grow_from_seeds(tmp_path, run, form):
+    image = noise((90, 70))
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    flags = ["--tile", 60, "--seeds", 0.8, "--format", form]
+    arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", run, *flags]
+    assert main([str(argument) for argument in arguments]) == 0
+    model = load_model(run)
+    found = predict(model.net, image, probabilities=True, normalization=model.normalization)
+    mask = found.argmax(0) > 0
+    expected = label_instances(mask, seeds=1 - found[0] >= np.float32(0.8))
+    if form == "tiff":
+        labels = tifffile.imread(tmp_path / "a_labels.tif")
+    else:
+        labels = pytest.importorskip("zarr").open_group(tmp_path / "a_labels.ome.zarr", mode="r")["0"][:]
+    assert np.array_equal(labels, expected)
+    assert expected.max() > 1 and not np.array_equal(expected, label_instances(mask))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seeds", "1.5"], "seeds: wanted a probability above 0, at most 1, got 1.5"),
+        (["--seeds", "0.8", "--result", "classes"], "seeds: wanted none where the result is classes, got 0.8"),
+    ],
+)
+def test_seeds_that_cannot_be(tmp_path, run, capsys, flags, message):
+    tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
+    arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run), *flags]
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_challenges(tmp_path, run):
     sequence = tmp_path / "data" / "01"
     sequence.mkdir(parents=True)

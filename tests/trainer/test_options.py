@@ -43,18 +43,24 @@ def rows(run):
 
 
 def test_the_paper_preset_is_the_recipe_of_section_3():
-    config, text, _ = parse(["--preset", "paper", "--out", "run"])
-    assert (config.base, config.depth, config.tile, config.batch_size, config.dropout) == (64, 4, 572, 1, 0.5)
+    config, text, _ = parse(["--out", "run"])  # the default
+    assert (config.depth, config.batch_size, config.dropout) == (4, 1, 0.5)
     assert (config.optimizer, config.momentum, config.schedule, config.ema) == ("sgd", 0.99, "constant", 0)
     assert (config.border, config.sigma, config.augment.elastic) == (10, 5, 10)
     assert yaml.safe_load(text)["preset"] == "paper"
-    assert parse(["--preset", "paper", "--base", "16", "--lr=0.5", "--out", "run"])[0].base == 16  # what is given wins
+
+
+def test_what_is_given_wins_over_a_preset():
+    modern = parse(["--preset", "modern", "--out", "run"])[0]
+    assert (modern.optimizer, modern.schedule) == ("adam", "cosine")
+    given = parse(["--preset", "modern", "--optimizer", "sgd", "--lr=0.5", "--out", "run"])[0]
+    assert (given.optimizer, given.lr, given.schedule) == ("sgd", 0.5, "cosine")
 
 
 def test_the_resolved_configuration_is_accepted_back(tmp_path):
     command = [
         "--preset",
-        "paper",
+        "modern",
         "--base=8",
         "--augment.elastic",
         "3",
@@ -68,9 +74,9 @@ def test_the_resolved_configuration_is_accepted_back(tmp_path):
     again, text_again, _ = parse(["--config", str(tmp_path / "config.yaml")])
     assert again == config and text_again == text
     assert config.class_weight == [1, 2] and config.batch_size == 2 and config.augment.elastic == 3
-    (tmp_path / "short.yaml").write_text("preset: paper\nbase: 8\n")
+    (tmp_path / "short.yaml").write_text("preset: modern\nbase: 8\n")
     short = parse(["--config", str(tmp_path / "short.yaml"), "--out", "run"])[0]
-    assert (short.base, short.optimizer) == (8, "sgd")
+    assert (short.base, short.optimizer) == (8, "adam")
 
 
 def test_unknown_settings_in_a_file_are_named(tmp_path, capsys):
@@ -81,7 +87,7 @@ def test_unknown_settings_in_a_file_are_named(tmp_path, capsys):
 
 def test_hours_end_a_run(train, monkeypatch):
     monkeypatch.setattr(Trainer, "_hours", lambda trainer: 0.1 * trainer._done())  # a clock of its own
-    run = train("--hours", "0.55")
+    run = train("--hours", "0.55", "--preset", "modern")
     state = load_checkpoint(run / "checkpoint_last.pt")["state"]
     assert (state["epoch"], state["step"], state["hours"]) == (1, 2, pytest.approx(0.6))
     assert [float(row["learning_rate"]) for row in rows(run)[1:]] == pytest.approx(
@@ -127,7 +133,7 @@ def test_the_loss_is_computed_in_float32(train, monkeypatch):
 
 
 @pytest.mark.parametrize("behind", [0, 1])
-@pytest.mark.parametrize("options", [[], ["--preset", "paper"], ["--precision", "fp16", "--backend", "torch"]])
+@pytest.mark.parametrize("options", [[], ["--preset", "modern"], ["--precision", "fp16", "--backend", "torch"]])
 def test_a_non_finite_loss_names_the_batch_and_keeps_the_checkpoint(train, monkeypatch, capsys, options, behind):
     take, taken = step_module.Step.take, []
 
@@ -183,9 +189,9 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(train, monkeypatch, cap
 
 
 def test_parts_of_a_step_change_rounding_alone(train):
-    whole = train("--steps", "3", "--batch_size", "4", "--optimizer", "sgd", out="whole")
+    whole = train("--steps", "3", "--batch_size", "4", out="whole")
     recomputed = ["--accumulate", "4", "--gradient_checkpointing", "true"]
-    parts = train("--steps", "3", "--batch_size", "4", "--optimizer", "sgd", *recomputed, out="parts")
+    parts = train("--steps", "3", "--batch_size", "4", *recomputed, out="parts")
     for name, value in weights(whole).items():
         torch.testing.assert_close(value, weights(parts)[name], rtol=1e-4, atol=1e-6)
 
@@ -220,7 +226,7 @@ def test_a_mask_is_scored_as_membranes_are(train, tmp_path):
 
 def test_without_held_back_images_the_last_network_is_kept(train):
     run = train("--validation", "0", "--epochs", "2")
-    assert_same(load_model(run).net.state_dict(), weights(run))
+    assert_same(load_model(str(run)).net.state_dict(), weights(run))
     assert (run / "preview" / "epoch_000.png").stat().st_size > 0 and "seg" not in rows(run)[0]
 
 

@@ -14,9 +14,22 @@ from unet_fast.train import main
 from unet_fast.trainer import Trainer
 
 FLAVOURS = {
-    "paper": ["--preset", "paper"],
-    "modern": [],
-    "everything": ["--ema", "0.9", "--warmup", "3", "--weight_decay", "0.01", "--batch_size", "2", "--accumulate", "2"],
+    "paper": [],
+    "modern": ["--preset", "modern"],
+    "everything": [
+        "--optimizer",
+        "adam",
+        "--ema",
+        "0.9",
+        "--warmup",
+        "3",
+        "--weight_decay",
+        "0.01",
+        "--batch_size",
+        "2",
+        "--accumulate",
+        "2",
+    ],
     "fp16": ["--precision", "fp16", "--backend", "torch"],
 }
 
@@ -106,14 +119,14 @@ def test_what_changed_is_said(tmp_path, cells, capsys):
     assert main(["--data", str(cells), *TINY, "--steps", "1", "--out", out]) == 0
     assert main(["--resume", out, "--steps", "2", "--lr", "0.01"]) == 0
     said = capsys.readouterr().out
-    assert "resume: changed: steps: 1 -> 2" in said and "resume: changed: lr: 0.002 -> 0.01" in said
+    assert "resume: changed: steps: 1 -> 2" in said and "resume: changed: lr: 0.003 -> 0.01" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--base", "8"], "base is 4 there, 8 here; a new run can start from its weights: --init"),
-        (["--optimizer", "sgd"], "optimizer is adam there, sgd here"),
+        (["--optimizer", "adam"], "optimizer is sgd there, adam here"),
         (["--fold", "2/2"], "it was trained on other images"),
     ],
 )

@@ -12,9 +12,22 @@ from unet_fast.trainer import step as step_module
 from unet_fast.trainer.losses import Losses
 
 FLAVOURS = {
-    "modern": [],
-    "paper": ["--preset", "paper"],
-    "everything": ["--ema", "0.9", "--warmup", "3", "--weight_decay", "0.01", "--batch_size", "4", "--accumulate", "2"],
+    "paper": [],
+    "modern": ["--preset", "modern"],
+    "everything": [
+        "--optimizer",
+        "adam",
+        "--ema",
+        "0.9",
+        "--warmup",
+        "3",
+        "--weight_decay",
+        "0.01",
+        "--batch_size",
+        "4",
+        "--accumulate",
+        "2",
+    ],
     "recomputed": ["--gradient_checkpointing", "true"],
     "torch": ["--backend", "torch"],
     "fp16": ["--precision", "fp16", "--backend", "torch"],

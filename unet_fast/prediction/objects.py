@@ -14,9 +14,10 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from unet_fast.instances import Instances, fill_gaps
+from unet_fast.instances import REACH, Instances, fill_gaps, grow
 from unet_fast.prediction.arrays import FileArray
 
+SEED = 2  # in a mask, a pixel that is surely of an object; 1 is one that may be
 BAND_PIXELS = 1 << 22
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 _NONE = np.iinfo(np.int64).max
@@ -26,11 +27,12 @@ class Objects:
     """The objects of one plane.
 
     Args:
-        mask: [H, W] whole numbers; what is above 0 is an object.
+        mask: [H, W] whole numbers; what is above 0 is an object, and SEED a seed.
         pieces: [H, W] int32 on disk, is written to.
         gap: see `label_instances`.
         min_size: see `label_instances`.
         fill_holes: see `label_instances`.
+        seeded: whether objects grow from seeds.
         band_pixels: about how many pixels are in memory at once.
 
     Attributes:
@@ -44,13 +46,15 @@ class Objects:
         gap: int = 1,
         min_size: int = 0,
         fill_holes: bool = False,
+        seeded: bool = False,
         band_pixels: int = BAND_PIXELS,
     ) -> None:
-        self._pieces, self._gap = pieces, gap
+        self._mask, self._pieces, self._gap, self._seeded = mask, pieces, gap, seeded
+        self._halo = gap + (REACH if seeded else 0)  # pixels around a window that matter
         height, width = pieces.shape
         step = max(1, band_pixels // width)
         self._bands = [slice(y, min(y + step, height)) for y in range(0, height, step)]
-        sizes = self._number_pieces(mask)
+        sizes = self._number_pieces()
         if fill_holes:
             self._fill_holes(sizes)
         kept = self._sums(sizes) >= max(min_size, 1)
@@ -66,19 +70,21 @@ class Objects:
     def window(self, rows: slice, columns: slice) -> Instances:
         """Return the ids of the objects in a window, [h, w] int32."""
         height, width = self._pieces.shape
-        top, left = max(rows.start - self._gap, 0), max(columns.start - self._gap, 0)
-        bottom, right = min(rows.stop + self._gap, height), min(columns.stop + self._gap, width)
+        top, left = max(rows.start - self._halo, 0), max(columns.start - self._halo, 0)
+        bottom, right = min(rows.stop + self._halo, height), min(columns.stop + self._halo, width)
         instances: Instances = self._id_of_piece[self._pieces[top:bottom, left:right]]
+        if self._seeded:
+            grow(instances, self._mask[top:bottom, left:right] > 0)
         if self._gap:
             fill_gaps(instances, self._gap)
         return instances[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
-    def _number_pieces(self, mask: FileArray) -> NDArray[np.int64]:
+    def _number_pieces(self) -> NDArray[np.int64]:
         """Number the pieces of each band, and find which are one object; return their sizes in pixels."""
         meetings, sizes, count = [], [np.zeros(1, np.int64)], 0
-        above = np.zeros(mask.shape[1], np.int32)
+        above = np.zeros(self._mask.shape[1], np.int32)
         for rows in self._bands:
-            numbered, found = ndimage.label(mask[rows] > 0)
+            numbered, found = ndimage.label(self._mask[rows] >= (SEED if self._seeded else 1))
             pieces = np.asarray(numbered, dtype=np.int32)
             sizes.append(np.bincount(pieces.ravel(), minlength=found + 1)[1:])
             pieces[pieces > 0] += count

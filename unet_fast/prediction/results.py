@@ -31,21 +31,19 @@ class Finisher:
         self._job, self._source, self._work, self._form = job, source, work, form
         self._axes, self._planes = plane_axes(source)
 
-    def write(self, gap: int, min_size: int, fill_holes: bool, instances: bool) -> str:
+    def write(self, instances: bool, **numbering: Any) -> str:
         """Write labels and probabilities, each whole or not at all; returns what was written, for the user to read.
 
         Args:
-            gap: see `label_instances`.
-            min_size: see `label_instances`.
-            fill_holes: see `label_instances`.
             instances: whether labels are objects; else classes.
+            numbering: of the objects, see `Objects`.
         """
         job, message = self._job, f"{self._job.image.name}:"
         for path in job.results:
             path.parent.mkdir(parents=True, exist_ok=True)
         if job.labels is not None:
             if instances:
-                message += f" {job.labels}, {self._objects(job.labels, gap, min_size, fill_holes)} objects"
+                message += f" {job.labels}, {self._objects(job.labels, **numbering)} objects"
             else:
                 self._put(job.labels, self._work.classes, np.dtype(np.uint16))
                 message += f" {job.labels}"
@@ -70,12 +68,12 @@ class Finisher:
         shape, axes = (*self._planes, *classes, *self._source.size), f"{self._axes}{'C' * len(classes)}YX"
         write_bands(path, bands, shape, dtype, axes, self._source.pixel_size)
 
-    def _objects(self, path: Path, gap: int, min_size: int, fill_holes: bool) -> int:
+    def _objects(self, path: Path, **numbering: Any) -> int:
         """Number the objects of all planes, write them; returns how many there are."""
         classes = self._work.classes
         assert isinstance(classes, FileArray)
         pieces = self._work.scratch("pieces", np.int32, classes.shape)
-        found = [Objects(classes.plane(n), pieces.plane(n), gap, min_size, fill_holes) for n in range(classes.shape[0])]
+        found = [Objects(classes.plane(n), pieces.plane(n), **numbering) for n in range(classes.shape[0])]
         highest = max(plane.count for plane in found)
         dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
         if self._form is None:

@@ -34,6 +34,7 @@ class Options:
         min_size: see `label_instances`.
         gap: see `label_instances`.
         fill_holes: see `label_instances`.
+        seeds: probability of the foreground from which on a pixel is a seed of `label_instances`; None: no seeds.
         average: over mirrors and rotations, see `TileNetwork`.
         tile: largest input side of a tile in pixels; None: what fits into memory.
         memory: bytes that a tile may need; None: half of what is free.
@@ -46,6 +47,7 @@ class Options:
     min_size: int = 0
     gap: int = 1
     fill_holes: bool = False
+    seeds: float | None = None
     average: Averaged = "none"
     tile: int | None = None
     memory: int | None = None
@@ -132,12 +134,13 @@ class Segmenter:
             "probabilities": self._options.probability_dtype if job.probabilities else None,
             "zarr": job.zarr,
             "instances": self._options.instances if job.zarr else None,  # else made of the same classes
+            "seeds": self._options.seeds,
         }
 
     @property
     def _finishing(self) -> dict[str, Any]:
         names = ("instances", "gap", "min_size", "fill_holes")
-        return {name: getattr(self._options, name) for name in names}
+        return {name: getattr(self._options, name) for name in names} | {"seeded": self._options.seeds is not None}
 
     def _form(self, job: Job, source: Source, tile: tuple[int, int]) -> ZarrForm | None:
         if job.zarr is None:
@@ -156,7 +159,7 @@ class Segmenter:
             tile = (options.tile, options.tile)
         plan = TilePlan(source.size, tile, net.sides)
         kept = options.probability_dtype if job.probabilities else None
-        shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins))
+        shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins), options.seeds)
         missing = shape.nbytes - shutil.disk_usage(self._unfinished).free
         if missing > 0:
             raise OSError(f"output: wanted {missing / 2**30:.1f} GB more on the disk of {self._unfinished.parent}")

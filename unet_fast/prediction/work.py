@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 
 from unet_fast.atomic_write import atomic_write
 from unet_fast.prediction.arrays import FileArray
+from unet_fast.prediction.objects import SEED
 from unet_fast.prediction.pipeline import Found, Task
 from unet_fast.prediction.zarr_images import ZarrForm, ZarrPlanes
 
@@ -34,18 +36,24 @@ class Results:
     """Where results go; None: they are not wanted.
 
     Attributes:
-        classes: [N, H, W], the most probable class.
+        classes: [N, H, W], the most probable class; with seeds 0, 1 for an object and 2 (SEED) for its seed.
         probabilities: [N, K, H, W], float32, or uint8 with 255 for 1.
+        seeds: probability of all classes but the first from which on a pixel is a seed; None: there are none.
     """
 
     classes: FileArray | ZarrPlanes | NDArray[Any] | None
     probabilities: FileArray | ZarrPlanes | NDArray[Any] | None
+    seeds: float | None = None
 
     def put(self, found: Found) -> None:
         """Put the result of a tile in its place."""
         plane, values = found.task.plane, found.probabilities
         if self.classes is not None:
-            self.classes[plane, found.rows, found.columns] = values.argmax(0).numpy()
+            classes = values.argmax(0)
+            if self.seeds is not None:
+                foreground = classes > 0
+                classes = torch.where(foreground & (1 - values[0] >= self.seeds), SEED, foreground.int())
+            self.classes[plane, found.rows, found.columns] = classes.numpy()
         if self.probabilities is not None:
             kept = values.numpy() if self.probabilities.dtype.kind == "f" else np.rint(values.numpy() * 255)
             self.probabilities[plane, :, found.rows, found.columns] = kept
@@ -62,6 +70,7 @@ class Shape:
         probabilities: the dtype in which they are kept, or None.
         tile: input side (height, width) that tiles have at most.
         tiles: of a plane.
+        seeds: see `Results`.
     """
 
     planes: int
@@ -70,6 +79,7 @@ class Shape:
     probabilities: str | None
     tile: tuple[int, int]
     tiles: int
+    seeds: float | None = None
 
     @property
     def nbytes(self) -> int:
@@ -98,7 +108,7 @@ class Work:
         if shape["probabilities"]:
             of_classes = (planes, classes, *size)
             self.probabilities = _opened(folder / "probabilities", shape["probabilities"], of_classes)
-        self._results = Results(self.classes, self.probabilities)
+        self._results = Results(self.classes, self.probabilities, shape["seeds"])
         self._unsynced: list[Task] = []
         self._synced_at = time.monotonic()
 

@@ -33,7 +33,7 @@ from unet_fast.trainer.state import State
 from unet_fast.trainer.step import Step
 from unet_fast.validation import Validator
 
-DEFAULT_EPOCHS = 10
+DEFAULT_EPOCHS = 20
 
 
 class Trainer:
