@@ -202,8 +202,8 @@ struct ByBlocks {
   int64_t v_floats;                           // of the tiles of a task
   int64_t u_plane, m_floats, scratch_floats;  // of a worker: U and M of a block
   ByBlocks(const Problem& problem, int threads) {
-    // U and M of a task, 590 and 460 kB, stay in the second-level cache beside the V that passes through it.
-    constexpr int64_t kMostV = 16 << 20, kMostTiles = 100, kLeastTiles = 28, kPlane = 4096;  // V, plane of U: floats
+    // U and M of a task, 590 kB each, stay in the second-level cache beside the V that passes through it.
+    constexpr int64_t kMostV = 16 << 20, kMostTiles = 128, kLeastTiles = 28, kPlane = 4096;  // V, plane of U: floats
     pass = smaller(larger(kMostTiles, kMostV / (kPoints * problem.channels)), problem.tiles());
     const int64_t needed = problem.split ? 1 : divide_up(pass, kMostTiles);
     const int64_t wanted = smaller(divide_up(threads, problem.blocks), pass / kLeastTiles);
