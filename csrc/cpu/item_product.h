@@ -19,9 +19,13 @@ class ItemProduct {
 
   // a and sum are those of item 0. What the next product of this size will find at args.next is asked for along the
   // way: its b, or, for a gradient, its sums.
-  UNET_FAST_METHOD void run(MicroKernelArgs args) const {
+  UNET_FAST_METHOD void run(const MicroKernelArgs& args) const {
+    run(args, (use_ == Use::gradient ? items_ : args.rows * args.depth) * lanes_);
+  }
+
+  // The same where other things will be needed next, so many floats.
+  UNET_FAST_METHOD void run(MicroKernelArgs args, int64_t next_floats) const {
     const int64_t prefetches = args.rows * args.depth / prefetch_steps(use_);  // of a piece
-    const int64_t next_floats = (use_ == Use::gradient ? items_ : args.rows * args.depth) * lanes_;
     args.next_step = divide_up(next_floats, pieces_ * prefetches);
     for (int64_t piece = 0; piece < pieces_; ++piece) {
       const bool is_larger = piece < larger_pieces_;

@@ -17,7 +17,7 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
     }
   };
   if constexpr (kUse == Use::gradient) {
-    write([](float* to, Vector value) { store(to, load(to) + value); });
+    args.adds ? write([](float* to, Vector value) { store(to, load(to) + value); }) : write(store);
   } else if constexpr (kUse == Use::panels) {
     args.streams ? write(stream) : write(store);
   } else if constexpr (kGroup == 2) {
@@ -38,6 +38,13 @@ void multiply(const MicroKernelArgs& args) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       sum[i][v] = kUse != Use::gradient && args.bias ? load(args.bias + v * kLanes) : Vector{};
+    }
+  }
+  if (kUse == Use::panels && args.adds) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kItems; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = load(args.sum + i * args.sum_item + v * kLanes);
     }
   }
   // Pixels lie apart. Three of them share a pointer (offsets of 0, 1 and 2 strides are one addressing mode each), or

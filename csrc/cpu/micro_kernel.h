@@ -14,9 +14,10 @@ namespace unet_fast::UNET_FAST_ISA {
 //   Use::product    items are pixels, steps are input channels and taps, lanes are output channels. The sums begin with
 //                   a bias, and replace what was in memory.
 //   Use::panels     the same, where a lies in panels of kPanel steps, [rows][any number of items][kPanel]: every
-//                   address is an offset from one pointer, and the loop over a panel has a known end.
+//                   address is an offset from one pointer, and the loop over a panel has a known end. The sums may
+//                   begin with what is in memory.
 //   Use::gradient   items are input channels and taps, steps are pixels, lanes are output channels. Items are
-//                   neighbours (a_item == group). The sums are added to what is in memory.
+//                   neighbours (a_item == group). The sums may be added to what is in memory.
 //
 // group 2 serves blocks of at most half a vector of outputs without idle lanes. A step covers two values a0 a1 of a,
 // broadcast as a0 a1 a0 a1 ..., and lanes 2j and 2j + 1 hold their products for output j.
@@ -39,6 +40,7 @@ struct MicroKernelArgs {
   int64_t next_step = 0;
 
   bool streams = false;  // panels: whole cache lines of sums go past the caches
+  bool adds = false;     // panels: the sums begin with what is in memory; gradient: they are added to it
 };
 
 using MicroKernel = void (*)(const MicroKernelArgs& args);

@@ -48,6 +48,8 @@ struct Pieces {
   int64_t count, pieces;
   Pieces(int64_t count, int64_t most) : count(count), pieces(divide_up(count, most)) {}
   UNET_FAST_METHOD int64_t begin(int64_t piece) const { return count * piece / pieces; }
+  UNET_FAST_METHOD int64_t size(int64_t piece) const { return begin(piece + 1) - begin(piece); }
+  UNET_FAST_METHOD int64_t piece_of(int64_t i) const { return (pieces * (i + 1) - 1) / count; }
 };
 
 // visit(packed, offset) for every weight of a block: its place among the packed weights [R][steps][lanes], where a step

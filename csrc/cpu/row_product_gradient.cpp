@@ -125,6 +125,7 @@ void add_segment(const RowProductGradient& gradient, const OutputBlock& block, c
           .sum = partial + (tap * block.steps + step) * block.lanes(),
           .sum_item = block.lanes(),
           .next = packed,
+          .adds = true,
       });
     }
   }

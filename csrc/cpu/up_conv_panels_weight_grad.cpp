@@ -86,6 +86,7 @@ void sum_chunk(const Problem& problem, int64_t block, int64_t begin, int64_t end
           .sum = sum,
           .sum_item = lanes.lanes(),
           .next = sum + kPanel * lanes.lanes(),
+          .adds = true,
       });
     }
   }

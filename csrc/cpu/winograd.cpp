@@ -3,10 +3,12 @@
 // Wide: for images whose V would not fit into a cache. A task takes about 28 tiles through everything: their
 // V and one block of M stay in the second-level cache, and U comes from the third while the product before is computed.
 //
-// Deep: for layers whose U is larger than their V. V of all tiles is made first; a task is one point and one
-// block of outputs, so that every part of U, which comes from main memory, is read once; M of all tiles is last.
+// By blocks: for deep layers, whose U is larger than their V, and for few tiles. V of all tiles is made first; a task
+// is one block of outputs for many tiles. It makes U of some channels, multiplies, and goes on to the next ones: U,
+// four times the weight, never leaves the second-level cache, nor does M.
 //
-// Few tiles, whose V fits into a second-level cache: a task is one block of outputs, and makes the U that it uses.
+// By points: for deep layers whose U is kept, or split. V of all tiles is made first; a task is one point and one block
+// of outputs, so that every part of U, which comes from main memory, is read once; M of all tiles is last.
 #include "cpu/winograd.h"
 
 #include "cpu/few_channels.h"
@@ -134,14 +136,14 @@ void run_wide(const Problem& problem, const ConvReluArgs& args, const Threads& t
   parallel_phases(threads, problem.make_u(own_u, args.packed), Phase{tasks.pieces, run_task});
 }
 
-// ---- deep
+// ---- by points
 
-struct Deep {
+struct ByPoints {
   int64_t tiles;               // whose V and M exist at a time, at most
   int64_t v_floats, m_floats;  // V, and M of a block
   int64_t group, groups;       // blocks of a task, at most, and groups of them: V is split for each
   int64_t scratch_floats;      // of a worker
-  Deep(const Problem& problem, int threads) {
+  ByPoints(const Problem& problem, int threads) {
     constexpr int64_t kMostFloats = 16 << 20;  // of V and of M
     const int64_t widest = larger(problem.channels, problem.blocks * kMaxLanes);
     tiles = smaller(larger(task_tiles(problem, threads), kMostFloats / (kPoints * widest)), problem.tiles());
@@ -158,8 +160,8 @@ struct Deep {
   }
 };
 
-void run_deep(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
-  const Deep plan(problem, threads.count);
+void run_by_points(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
+  const ByPoints plan(problem, threads.count);
   const float* const packed = args.packed;
   float* const own_u = args.workspace;
   float *const v = own_u + problem.own_u_floats(packed), *const m = v + plan.v_floats;
@@ -191,51 +193,94 @@ void run_deep(const Problem& problem, const ConvReluArgs& args, const Threads& t
   }
 }
 
-// ---- few tiles
+// ---- by blocks
 
-struct FewTiles {
-  int64_t v_floats, u_floats, m_floats, scratch_floats;  // V; of a worker: U and M of a block
-  explicit FewTiles(const Problem& problem)
-      : v_floats(kPoints * problem.v_plane(problem.tiles())),
-        u_floats(problem.u_block()),
-        m_floats(kPoints * problem.m_plane(problem.tiles())),
-        scratch_floats(Products::scratch_floats(problem, problem.tiles())) {}
-  int64_t worker_floats() const { return u_floats + m_floats + scratch_floats; }
-  int64_t floats(int threads) const { return v_floats + threads * worker_floats(); }
+struct ByBlocks {
+  int64_t pass;                               // tiles whose V exists at a time, at most
+  int64_t tiles;                              // of a task, at most
+  int64_t channels;                           // whose U exists at a time, at most: all where products are split
+  int64_t v_floats;                           // of the tiles of a task
+  int64_t u_plane, m_floats, scratch_floats;  // of a worker: U and M of a block
+  ByBlocks(const Problem& problem, int threads) {
+    // U and M of a task, 590 kB each, stay in the second-level cache beside the V that passes through it.
+    constexpr int64_t kMostV = 16 << 20, kMostTiles = 128, kLeastTiles = 28, kPlane = 4096;  // V, plane of U: floats
+    pass = smaller(larger(kMostTiles, kMostV / (kPoints * problem.channels)), problem.tiles());
+    const int64_t needed = problem.split ? 1 : divide_up(pass, kMostTiles);
+    const int64_t wanted = smaller(divide_up(threads, problem.blocks), pass / kLeastTiles);
+    tiles = divide_up(pass, larger(needed, wanted));
+    channels = problem.split ? problem.channels : smaller(kPlane / kMaxLanes, problem.channels);
+    v_floats = kPoints * problem.v_plane(tiles);
+    u_plane = problem.split ? problem.u_plane() : plane_floats(channels * kMaxLanes);
+    m_floats = kPoints * problem.m_plane(tiles);
+    scratch_floats = Products::scratch_floats(problem, tiles);
+  }
+  int64_t u_floats() const { return kPoints * u_plane; }
+  int64_t worker_floats() const { return u_floats() + m_floats + scratch_floats; }
+  int64_t floats(int threads) const { return divide_up(pass, tiles) * v_floats + threads * worker_floats(); }
   // Whether V is small, and there is a block for every thread.
-  bool suit(const Problem& problem, int threads) const {
+  static bool suits_few_tiles(const Problem& problem, int threads) {
     constexpr int64_t kCachedFloats = 352 << 10;
-    return v_floats <= kCachedFloats && problem.blocks >= threads;
+    return kPoints * problem.v_plane(problem.tiles()) <= kCachedFloats && problem.blocks >= threads;
   }
 };
 
-void run_few_tiles(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
-  const FewTiles plan(problem);
-  const int64_t tiles = problem.tiles();
-  // So few that their products are done before U, four times the weight, would come from beyond the caches: it is made
-  // again of the weight.
+// y of one block of outputs for `tiles` tiles from `first` on, whose V is given.
+void run_block(const Problem& problem, const ByBlocks& plan, const float* packed, int64_t b, int64_t first,
+               int64_t tiles, const float* v, float* own_u) {
+  float* const m = own_u + plan.u_floats();
+  const LaneBlock block = problem.lane_block(b);
+  Products product(problem, tiles, m + plan.m_floats);
+  const int64_t v_plane = problem.v_plane(tiles), u_plane = packed ? problem.u_plane() : plan.u_plane;
+  const bool asks_for_u = packed || problem.split;  // V comes from farther away otherwise
+  for (int64_t begin = 0; begin < problem.channels; begin += plan.channels) {
+    const int64_t end = smaller(begin + plan.channels, problem.channels);
+    const float* const u = packed ? packed + b * problem.u_block() + begin * block.lanes() : own_u;
+    for (int64_t c = begin; !packed && c < end; c += problem.unit_channels()) {
+      const int64_t unit = c / problem.unit_channels(), rows = unit * problem.unit_rows() - begin;
+      problem.make_u(block, unit, own_u + rows * block.lanes(), u_plane);
+    }
+    for (int64_t p = 0; p < kPoints; ++p) {
+      const bool last = p + 1 == kPoints;
+      const float* const next_u = u + (last ? plan.channels * block.lanes() : (p + 1) * u_plane);
+      const float* const next_v = v + (last ? end % problem.channels * tiles : (p + 1) * v_plane + begin * tiles);
+      product.take_v(v + p * v_plane);
+      product.add_part(block, begin, end, u + p * u_plane, asks_for_u ? next_u : next_v,
+                       (end - begin) * (asks_for_u ? block.lanes() : tiles), m + p * problem.m_plane(tiles));
+    }
+  }
+  for (int64_t t = 0; t < tiles; ++t) problem.transform_output(b, first, t, tiles, m);
+  finish_streams();
+}
+
+void run_by_blocks(const Problem& problem, const ConvReluArgs& args, const Threads& threads) {
+  const ByBlocks plan(problem, threads.count);
+  // The products of so few tiles are done before U, four times the weight, would come from beyond the caches: it is
+  // made again of the weight.
   constexpr int64_t kFewest = 12;
-  const float* const packed = tiles <= kFewest && !problem.split ? nullptr : args.packed;
-  float* const v = args.workspace;
-  const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(0, t, tiles, v); };
-  const auto run_block = [&](int64_t b, int64_t worker) {
-    float* const own_u = v + plan.v_floats + worker * plan.worker_floats();
-    float* const m = own_u + plan.u_floats;
-    const LaneBlock block = problem.lane_block(b);
-    if (!packed) {
-      for (int64_t unit = 0; unit < problem.units; ++unit) problem.make_u(b, unit, own_u);
-    }
-    const float* const u = packed ? packed + b * problem.u_block() : own_u;
-    Products product(problem, tiles, m + plan.m_floats);
-    for (int p = 0; p < kPoints; ++p) {
-      product.take_v(v + p * problem.v_plane(tiles));
-      product.multiply(block, u + p * problem.u_plane(), u + (p + 1) % kPoints * problem.u_plane(),
-                       m + p * problem.m_plane(tiles));
-    }
-    for (int64_t t = 0; t < tiles; ++t) problem.transform_output(b, 0, t, tiles, m);
-    finish_streams();
-  };
-  parallel_phases(threads, phase_of_items(tiles, 4, transform_input), Phase{problem.blocks, run_block});
+  const float* const packed = problem.tiles() <= kFewest && !problem.split ? nullptr : args.packed;
+  const Pieces passes(problem.tiles(), plan.pass);
+  for (int64_t pass = 0; pass < passes.pieces; ++pass) {
+    const int64_t pass_begin = passes.begin(pass);
+    const Pieces parts(passes.size(pass), plan.tiles);
+    float *const v = args.workspace, *const workers = v + parts.pieces * plan.v_floats;
+    const auto transform_input = [&](int64_t t, int64_t) {
+      const int64_t part = parts.piece_of(t), begin = parts.begin(part);
+      problem.transform_input(pass_begin + begin, t - begin, parts.size(part), v + part * plan.v_floats);
+    };
+    const auto run_task = [&](int64_t task, int64_t worker) {
+      const int64_t b = task / parts.pieces, part = task % parts.pieces;
+      run_block(problem, plan, packed, b, pass_begin + parts.begin(part), parts.size(part), v + part * plan.v_floats,
+                workers + worker * plan.worker_floats());
+    };
+    parallel_phases(threads, phase_of_items(parts.count, 4, transform_input),
+                    Phase{problem.blocks * parts.pieces, run_task});
+  }
+}
+
+bool goes_by_blocks(const Problem& problem, const ConvReluArgs& args, ConvPath path, int threads) {
+  if (args.first) return false;
+  const bool makes_u = !args.packed && !problem.split;
+  return ByBlocks::suits_few_tiles(problem, threads) || (path == ConvPath::deep && makes_u);
 }
 
 }  // namespace
@@ -248,16 +293,15 @@ void winograd_pack(const ConvReluArgs& args, float* packed, const Threads& threa
 
 int64_t winograd_workspace(const ConvReluArgs& args, ConvPath path, int threads) {
   const Problem problem(args);
-  const FewTiles few_tiles(problem);
-  if (!args.first && few_tiles.suit(problem, threads)) return few_tiles.floats(threads);
-  if (path == ConvPath::deep) return Deep(problem, threads).floats(problem, args.packed, threads);
+  if (goes_by_blocks(problem, args, path, threads)) return ByBlocks(problem, threads).floats(threads);
+  if (path == ConvPath::deep) return ByPoints(problem, threads).floats(problem, args.packed, threads);
   return Wide(problem, args.first, threads).floats(problem, args.packed, threads);
 }
 
 void winograd(const ConvReluArgs& args, ConvPath path, const Threads& threads) {
   const Problem problem(args);
-  const bool few_tiles = !args.first && FewTiles(problem).suit(problem, threads.count);
-  const auto run = few_tiles ? run_few_tiles : path == ConvPath::deep ? run_deep : run_wide;
+  const bool by_blocks = goes_by_blocks(problem, args, path, threads.count);
+  const auto run = by_blocks ? run_by_blocks : path == ConvPath::deep ? run_by_points : run_wide;
   run(problem, args, threads);
 }
 

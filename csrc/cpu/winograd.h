@@ -24,11 +24,11 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
-// How a convolution is computed. Forward, both schedules of Winograd give the same bits.
+// How a convolution is computed. Forward, all schedules of Winograd give the same bits.
 enum class ConvPath {
   direct,
   wide,  // a task takes a few tiles through everything
-  deep,  // everything takes one step after another; a task of the products is a point and a block of outputs
+  deep,  // V of many tiles first; then a task takes a block of outputs for them, at all points or at one
 };
 
 // The one place that chooses, from the shape, the dtype and args.algorithm, never from the number of threads.

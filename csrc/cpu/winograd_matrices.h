@@ -80,15 +80,6 @@ UNET_FAST_FUNCTION void transform_weight(const Vector (&g)[3], Vector (&out)[6])
   out[5] = g[2];
 }
 
-constexpr float kG[6][3] = {
-    {kG0, 0, 0},
-    {kGa, kA * kGa, kA2 * kGa},
-    {kGa, -kA * kGa, kA2 * kGa},
-    {kGb, kB * kGb, kB2 * kGb},
-    {kGb, -kB * kGb, kB2 * kGb},
-    {0, 0, 1},
-};
-
 // G^T u: the gradient of the points on its way back to the taps.
 UNET_FAST_FUNCTION void transform_weight_gradient(const Vector (&u)[6], Vector (&out)[3]) {
   const Vector sum_a = kGa * (u[1] + u[2]), difference_a = kGa * (u[1] - u[2]);

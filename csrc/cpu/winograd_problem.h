@@ -86,19 +86,20 @@ struct Problem {
   }
 
   // U of one block for one unit of channels.
-  void make_u(int64_t block, int64_t unit, float* block_u) const {
+  void make_u(const LaneBlock& block, int64_t unit, float* u, int64_t plane) const {
     alignas(64) float turned[2 * kPanel * kTurnedChannel];
     const int64_t c = unit * unit_channels();
-    const LaneBlock lanes = lane_block(block);
-    turn_weights(weight, lanes, c, c + unit_channels(), turned);
-    float* const u = block_u + unit * unit_rows() * lanes.lanes();
-    split ? split_weights(turned, lanes, u, u_plane()) : transform_weights(turned, lanes, kPanel, u, u_plane());
+    turn_weights(weight, block, c, c + unit_channels(), turned);
+    split ? split_weights(turned, block, u, plane) : transform_weights(turned, block, kPanel, u, plane);
   }
 
   // The phase that makes all of U, or nothing where it is made.
   auto make_u(float* u, bool made) const {
-    return phase_of_items(made ? 0 : blocks * units, 4,
-                          [this, u](int64_t i, int64_t) { make_u(i / units, i % units, u + i / units * u_block()); });
+    return phase_of_items(made ? 0 : blocks * units, 4, [this, u](int64_t i, int64_t) {
+      const int64_t b = i / units, unit = i % units;
+      const LaneBlock block = lane_block(b);
+      make_u(block, unit, u + b * u_block() + unit * unit_rows() * block.lanes(), u_plane());
+    });
   }
 
   // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
@@ -138,24 +139,33 @@ class Products {
 
   // M of one block of outputs from its U; `next_u` is the one that will be needed next.
   void multiply(const LaneBlock& block, const float* u, const float* next_u, float* m) const {
+    add_part(block, 0, problem_.channels, u, next_u, problem_.channels * block.lanes(), m);
+  }
+
+  // The part of M that channels [begin, end) are, added to that of the channels before, from their U; all channels in
+  // one, where products are split. `next` is what will be needed next, so many floats.
+  void add_part(const LaneBlock& block, int64_t begin, int64_t end, const float* u, const float* next,
+                int64_t next_floats, float* m) const {
     if (problem_.split) {
-      split_.run(block.vectors, u, next_u, m);
+      split_.run(block.vectors, u, next, m);
       return;
     }
-    products_[block.vectors - 1].run({
-        .a = v_,
+    const MicroKernelArgs args = {
+        .a = v_ + begin * tiles_,
         .a_row = tiles_ * kPanel,
         .a_item = kPanel,
         .a_step = 1,
         .b = u,
-        .rows = problem_.channels / kPanel,
+        .rows = (end - begin) / kPanel,
         .depth = kPanel,
         .bias = nullptr,
         .relu = false,
         .sum = m,
         .sum_item = block.lanes(),
-        .next = next_u,
-    });
+        .next = next,
+        .adds = begin > 0,
+    };
+    products_[block.vectors - 1].run(args, next_floats);
   }
 
  private:

@@ -113,13 +113,11 @@ void transform_weights(const float* turned, const LaneBlock& block, int64_t chan
 // The same for 32 channels, in the three parts of SplitProduct.
 void split_weights(const float* turned, const LaneBlock& block, float* u, int64_t plane);
 
-// The reverse, G^T u G: adds the part of the six points p = 6 * row + x, at u[x * plane + c * lanes + lane], to the
-// turned taps; row 0 sets them.
-void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
-                                float* turned);
+// The reverse, G^T u G, into turned taps.
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, float* turned);
 
-// Turned taps of channels [0, channels) into (or, if `add`, added to) grad_weight [O, channels, 3, 3], dense.
-void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
-                            float* grad_weight);
+// Turned taps of channels [begin, end) into (or, if `add`, added to) grad_weight [O, channels, 3, 3], dense.
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t begin, int64_t end, int64_t channels,
+                            bool add, float* grad_weight);
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -5,8 +5,9 @@
 // sum, and the partial sums of all chunks are added in their order. Where there are more threads than chunks, several
 // tasks share a chunk, each with a group of the outputs and a V of its own.
 //
-// Deep: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and
-// computes its dU. Where there are more tiles than that, dW is added up.
+// Deep: V of many tiles at once; a task transforms the gradient of a block of outputs for all of them and computes its
+// dU for some channels at a time, which is dW before it leaves the second-level cache. Where there are more tiles than
+// that, dW is added up.
 //
 // The chunks depend on the shape alone, and so do the sums.
 #include "cpu/item_product.h"
@@ -62,11 +63,12 @@ struct Problem {
     }
   }
 
-  // Adds V^T Y at point p to u, panel by panel; the sums at the next point follow those at this one.
-  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int p, const float* v,
-                const float* y, float* u) const {
-    for (int64_t c = 0; c < channels; c += kPanel) {
-      float* const sum = u + c * block.lanes();
+  // V^T Y at point p for channels [begin, end) into (or, if `add`, added to) u, panel by panel; the sums at the next
+  // point lie a plane behind those at this one.
+  void multiply(const ItemProduct& product, const LaneBlock& block, int64_t tiles, int64_t begin, int64_t end, int p,
+                const float* v, const float* y, bool add, float* u, int64_t plane) const {
+    for (int64_t c = begin; c < end; c += kPanel) {
+      float* const sum = u + (c - begin) * block.lanes();
       product.run({
           .a = v + p * v_plane(tiles) + c * tiles,
           .a_row = 0,
@@ -79,7 +81,8 @@ struct Problem {
           .relu = false,
           .sum = sum,
           .sum_item = block.lanes(),
-          .next = c + kPanel < channels ? sum + kPanel * block.lanes() : u + u_plane(),
+          .next = c + kPanel < end ? sum + kPanel * block.lanes() : u + plane,
+          .adds = add,
       });
     }
   }
@@ -120,7 +123,6 @@ void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t 
   float *const v = memory, *const y = v + plan.v_floats, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   float* const bias_sum = sums + plan.weight_floats;
   memset(bias_sum + begin_block * kMaxLanes, 0, (end_block - begin_block) * kMaxLanes * sizeof(float));
-  memset(u, 0, plan.u_floats * sizeof(float));
   const auto u_of = [&](int64_t block, int p) { return u + ((block - begin_block) * kPoints + p) * problem.u_plane(); };
   const Pieces pieces(end - begin, plan.tiles);
   for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
@@ -130,15 +132,15 @@ void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t 
       const LaneBlock block(b, problem.grad.channels);
       const ItemProduct product(Use::gradient, block.vectors, kPanel);
       problem.transform_gradient(block, first, tiles, y, bias_sum);
-      for (int p = 0; p < kPoints; ++p) problem.multiply(product, block, tiles, p, v, y, u_of(b, p));
+      for (int p = 0; p < kPoints; ++p) {
+        problem.multiply(product, block, tiles, 0, problem.channels, p, v, y, piece > 0, u_of(b, p), problem.u_plane());
+      }
     }
   }
   for (int64_t b = begin_block; b < end_block; ++b) {
     const LaneBlock block(b, problem.grad.channels);
-    for (int row = 0; row < kTileIn; ++row) {
-      transform_weight_gradients(u_of(b, row * kTileIn), problem.u_plane(), block, problem.in_channels, row, w);
-    }
-    write_weight_gradients(w, block, problem.in_channels, false, sums);
+    transform_weight_gradients(u_of(b, 0), problem.u_plane(), block, problem.in_channels, w);
+    write_weight_gradients(w, block, 0, problem.in_channels, problem.in_channels, false, sums);
   }
 }
 
@@ -169,16 +171,19 @@ void run_wide(const Problem& problem, float* workspace, const Threads& threads) 
 
 struct Deep {
   int64_t tiles;                         // whose V exists at a time, at most
+  int64_t channels;                      // whose dU does, at most
   int64_t v_floats;                      // V of all
-  int64_t y_floats, u_floats, w_floats;  // of a worker, for a block of outputs: transformed gradient, dU at six points,
-                                         // turned dW
+  int64_t u_plane;                       // of a worker, for a block of outputs and so many channels: dU at a point;
+  int64_t y_floats, u_floats, w_floats;  // transformed gradient, dU, turned dW
   explicit Deep(const Problem& problem) {
-    constexpr int64_t kMostV = 5 << 20;  // floats
+    constexpr int64_t kMostV = 5 << 20, kPlane = 4096;  // floats
+    channels = smaller(kPlane / kMaxLanes, problem.channels);
+    u_plane = plane_floats(channels * kMaxLanes);
     tiles = smaller(larger(56, kMostV / (kPoints * problem.channels)), problem.tiles());
     v_floats = kPoints * problem.v_plane(tiles);
     y_floats = kPoints * problem.y_plane(tiles);
-    u_floats = kTileIn * problem.u_plane();
-    w_floats = problem.channels * kTurnedChannel;
+    u_floats = kPoints * u_plane;
+    w_floats = channels * kTurnedChannel;
   }
   int64_t worker_floats() const { return y_floats + u_floats + w_floats; }
 };
@@ -189,14 +194,15 @@ void sum_block(const Problem& problem, const Deep& plan, const LaneBlock& block,
   float *const y = memory, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   const ItemProduct product(Use::gradient, block.vectors, kPanel);
   problem.transform_gradient(block, first, tiles, y, bias_sum);
-  for (int row = 0; row < kTileIn; ++row) {
-    memset(u, 0, plan.u_floats * sizeof(float));
-    for (int x = 0; x < kTileIn; ++x) {
-      problem.multiply(product, block, tiles, row * kTileIn + x, v, y, u + x * problem.u_plane());
+  for (int64_t begin = 0; begin < problem.channels; begin += plan.channels) {
+    const int64_t end = smaller(begin + plan.channels, problem.channels);
+    for (int p = 0; p < kPoints; ++p) {
+      problem.multiply(product, block, tiles, begin, end, p, v, y, false, u + p * plan.u_plane, plan.u_plane);
     }
-    transform_weight_gradients(u, problem.u_plane(), block, problem.in_channels, row, w);
+    const int64_t last = smaller(end, problem.in_channels);
+    transform_weight_gradients(u, plan.u_plane, block, last - begin, w);
+    write_weight_gradients(w, block, begin, last, problem.in_channels, first > 0, problem.grad_weight);
   }
-  write_weight_gradients(w, block, problem.in_channels, first > 0, problem.grad_weight);
 }
 
 void run_deep(const Problem& problem, float* workspace, const Threads& threads) {

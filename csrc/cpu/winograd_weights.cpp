@@ -98,38 +98,28 @@ void split_weights(const float* turned, const LaneBlock& block, float* u, int64_
   }
 }
 
-void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, int row,
+void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels,
                                 float* turned) {
-  const float* const factors = kG[row];
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t lane = 0; lane < block.lanes(); lane += kLanes) {
+      const float* const from = u + c * block.lanes() + lane;
       float* const taps = turned + c * kTurnedChannel + lane;
-      Vector points[kTileIn], part[kSide];
-#pragma GCC unroll 6
-      for (int x = 0; x < kTileIn; ++x) points[x] = load(u + x * plane + c * block.lanes() + lane);
-      transform_weight_gradient(points, part);
-#pragma GCC unroll 3
-      for (int y = 0; y < kSide; ++y) {
-#pragma GCC unroll 3
-        for (int x = 0; x < kSide; ++x) {
-          float* const tap = taps + (y * kSide + x) * kMaxLanes;
-          store(tap, factors[y] * part[x] + (row == 0 ? Vector{} : load(tap)));
-        }
-      }
+      transform_twice<transform_weight_gradient, kTileIn, kSide>(
+          [&](int y, int x) { return load(from + (y * kTileIn + x) * plane); },
+          [&](int y, int x, Vector value) { store(taps + (y * kSide + x) * kMaxLanes, value); });
     }
   }
 }
 
-void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t channels, bool add,
-                            float* grad_weight) {
+void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t begin, int64_t end, int64_t channels,
+                            bool add, float* grad_weight) {
   constexpr int64_t kRun = 16 * kTaps;  // taps that are turned in one go
   alignas(64) float rows[kMaxLanes][kRun];
-  const int64_t count = channels * kTaps;
-  for (int64_t begin = 0; begin < count; begin += kRun) {
-    const int64_t run = smaller(kRun, count - begin);
-    turn(turned + begin * kMaxLanes, kMaxLanes, run, block.count, rows[0], kRun);
+  for (int64_t first = begin * kTaps; first < end * kTaps; first += kRun, turned += kRun * kMaxLanes) {
+    const int64_t run = smaller(kRun, end * kTaps - first);
+    turn(turned, kMaxLanes, run, block.count, rows[0], kRun);
     for (int64_t lane = 0; lane < block.count; ++lane) {
-      float* const to = grad_weight + (block.first + lane) * count + begin;
+      float* const to = grad_weight + (block.first + lane) * channels * kTaps + first;
       if (add) {
         for (int64_t i = 0; i < run; ++i) to[i] += rows[lane][i];
       } else {

@@ -177,20 +177,23 @@ void fused(const Shape& shape, int64_t skip_channels, int64_t crop) {
     args.y = inner.data();
     args.crop = crop;
     args.pooled = pooled.data();
-    args.packed = packed.data();
-    run(args);
     const Buffer<float> expected(inner.size(), [&](int64_t i) {
       const int64_t channel = i % o, column = i / o % inner_width, line = i / o / inner_width;
       const int64_t row = line / inner_height * height + line % inner_height + crop;
       return y[(row * width + column + crop) * o + channel];
     });
-    check(inner == expected, name + ", cropped");
     const Buffer<float> maxima(pooled.size(), [&](int64_t i) {
       const int64_t channel = i % o, column = i / o % (width / 2), line = i / o / (width / 2);
       const float* corner = y.data() + (2 * line * width + 2 * column) * o + channel;
       return std::max(std::max(corner[0], corner[o]), std::max(corner[width * o], corner[(width + 1) * o]));
     });
-    check(pooled == maxima, name + ", pooled");
+    for (const float* u : {static_cast<const float*>(packed.data()), static_cast<const float*>(nullptr)}) {
+      inner.poison(), pooled.poison();
+      args.packed = u;
+      run(args);
+      check(inner == expected, name + ", cropped");
+      check(pooled == maxima, name + ", pooled");
+    }
   });
 }
 
@@ -252,10 +255,11 @@ void on_the_way(const Shape& shape, int64_t between) {
 int main() {
   using namespace unet_fast::test;
   // Tiles of 4 x 4 pixels whole and cut, more than a block of 28 or 56 of them, channels around panels of 16 and blocks
-  // of 8, 16 and 32, a layer of the deep schedule, and one of large tasks (SplitProduct).
-  const Shape shapes[] = {{1, 1, 1, 3, 3},     {2, 3, 5, 6, 9},     {1, 16, 16, 10, 10}, {3, 17, 9, 12, 15},
-                          {1, 20, 33, 7, 5},   {2, 5, 4, 50, 70},   {1, 33, 66, 8, 4},   {0, 16, 16, 5, 5},
-                          {1, 272, 256, 9, 6}, {1, 320, 68, 38, 38}};
+  // of 8, 16 and 32, a layer of the deep schedule, one of large tasks (SplitProduct), and a deep one of more tiles and
+  // channels than a task takes at a time.
+  const Shape shapes[] = {{1, 1, 1, 3, 3},     {2, 3, 5, 6, 9},      {1, 16, 16, 10, 10}, {3, 17, 9, 12, 15},
+                          {1, 20, 33, 7, 5},   {2, 5, 4, 50, 70},    {1, 33, 66, 8, 4},   {0, 16, 16, 5, 5},
+                          {1, 272, 256, 9, 6}, {1, 320, 68, 38, 38}, {33, 528, 125, 7, 7}};
   for (const Shape& shape : shapes) {
     convolution(shape, false);
     convolution(shape, true);
@@ -264,6 +268,7 @@ int main() {
   fused({2, 16, 20, 10, 12}, 5, 1);
   fused({1, 32, 40, 12, 8}, 33, 2);
   fused({1, 16, 272, 8, 10}, 256, 0);
+  fused({33, 272, 125, 8, 8}, 256, 1);
   on_the_way({2, 1, 16, 14, 12}, 16);
   on_the_way({1, 3, 40, 23, 190}, 33);
   return report();
