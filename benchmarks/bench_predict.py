@@ -76,16 +76,17 @@ def test_predict(compare, quick, dear, base, tile):
 
 
 @pytest.mark.parametrize(("base", "tile"), [(16, 572), (64, 572)])
-def test_predict_avx2(compare, quick, dear, within, tmp_path, avx2, base, tile):
+def test_predict_avx2(compare, request, quick, dear, within, tmp_path, avx2, base, tile):
     """On a machine with AVX2 only, as far as a better one can be limited to it; torch.compile with --full."""
     if quick:
         base, tile = base // 4, 188
     within(base, 16, 16)
     image, net = training_batch(tile)[0], network(base).eval()
+    keeps_memory = not request.config.getoption("--system-allocator")
     with (
         torch.inference_mode(),
         ExitStack() as stack,
-        limited_rivals("avx2", base, tile, tmp_path, compiled=dear.compiled) as limited,
+        limited_rivals("avx2", base, tile, tmp_path, compiled=dear.compiled, keeps_memory=keeps_memory) as limited,
     ):
         packed = packed_twin(net, stack)
         compare(

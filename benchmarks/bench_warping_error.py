@@ -25,8 +25,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def cells(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Cells with membranes a few pixels wide."""
+def interiors(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Interiors of cells between membranes a few pixels wide."""
     seeds = np.zeros((side, side), dtype=bool)
     seeds[tuple(rng.integers(0, side, (2, side * side // 1500)))] = True
     _, (y, x) = ndimage.distance_transform_edt(~seeds, return_indices=True)
@@ -51,7 +51,7 @@ def texture(truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.fl
 @pytest.mark.parametrize(("image", "threshold"), [(membranes, 0.5), (texture, 0.7)])
 def test_warping_error(compare, image, threshold, side):
     rng = np.random.default_rng(0)
-    objects = cells(side, rng)
+    objects = interiors(side, rng)
     truth, probability = torch.from_numpy(objects)[None], torch.from_numpy(image(objects, rng))[None].float()
     thresholds = torch.tensor([threshold])
     rivals = {OURS: lambda: ops.warping_error(truth, probability, thresholds)}

@@ -40,8 +40,13 @@ _STATE = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: Any) -> None:
-    """Add --full."""
+    """Add --full and --system-allocator."""
     parser.addoption("--full", action="store_true", help="all sizes, torch.compile and bfloat16 everywhere (an hour)")
+    parser.addoption(
+        "--system-allocator",
+        action="store_true",
+        help="leave malloc as it is: glibc's gives large blocks back, as most users of PyTorch have it",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,11 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Now, for a benchmark may change it, and be interrupted.
     """
+    kept = not config.getoption("--system-allocator") and keep_freed_memory()
     config.stash[_STATE] = {
         "instruction set": build_info().instruction_set,
         "threads": str(torch.get_num_threads()),
         "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"],
-        "allocator": "freed memory is kept, for all" if keep_freed_memory() else "the system's, as it is",
+        "allocator": "freed memory is kept, for all" if kept else "the system's, as it is",
     }
 
 

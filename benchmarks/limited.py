@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.allocator import keep_freed_memory
-from benchmarks.networks import COMPILED, FROZEN, forward_rivals, network, training_batch
+from benchmarks.networks import FROZEN, forward_rivals, network, training_batch
 
 VARIABLES = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
 
 
 @contextmanager
 def limited_rivals(
-    instruction_set: str, base: int, tile: int, folder: Path, *, compiled: bool
+    instruction_set: str, base: int, tile: int, folder: Path, *, compiled: bool, keeps_memory: bool
 ) -> Iterator[dict[str, Callable[[], Tensor]]]:
     """Yield name -> call as `forward_rivals` does, each of which runs in a process that is limited.
 
@@ -31,10 +31,11 @@ def limited_rivals(
         base: width of the network.
         tile: side of the image, which is that of `training_batch`.
         folder: where results pass from there to here.
-        compiled: whether torch.compile is among them.
+        compiled: whether torch.compile with frozen weights is among them; without, it gives nan where it is limited.
+        keeps_memory: whether freed memory stays with that process, too.
     """
     command = [sys.executable, "-m", "benchmarks.limited", str(base), str(tile), str(int(compiled)), str(folder)]
-    command.append(str(torch.get_num_threads()))
+    command += [str(torch.get_num_threads()), str(int(keeps_memory))]
     environment = os.environ | VARIABLES[instruction_set]
     root = Path(__file__).parents[1]
     with subprocess.Popen(
@@ -58,12 +59,12 @@ def limited_rivals(
         requests.close()
 
 
-def main(base: int, tile: int, compiled: bool, folder: Path, threads: int) -> None:
+def main(base: int, tile: int, compiled: bool, folder: Path, threads: int, keeps_memory: bool) -> None:
     """Answer until the input ends."""
-    keep_freed_memory()
+    if keeps_memory:
+        keep_freed_memory()
     torch.set_num_threads(threads)
-    forms = (COMPILED, FROZEN) if compiled else ()
-    rivals = forward_rivals(network(base).eval(), training_batch(tile)[0], compiled=forms)
+    rivals = forward_rivals(network(base).eval(), training_batch(tile)[0], compiled=(FROZEN,) if compiled else ())
     print(",".join(rivals), flush=True)
     for line in sys.stdin:
         name = line.strip()
@@ -75,4 +76,11 @@ def main(base: int, tile: int, compiled: bool, folder: Path, threads: int) -> No
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), bool(int(sys.argv[3])), Path(sys.argv[4]), int(sys.argv[5]))
+    main(
+        int(sys.argv[1]),
+        int(sys.argv[2]),
+        bool(int(sys.argv[3])),
+        Path(sys.argv[4]),
+        int(sys.argv[5]),
+        bool(int(sys.argv[6])),
+    )
