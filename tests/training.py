@@ -12,6 +12,26 @@ from unet_fast.data import synthetic_cells, write_labels
 # 5 images of 80 pixels, of which one is held back: 4 steps an epoch.
 TINY = ["--base", "4", "--depth", "2", "--tile", "116"]
 STEPS_PER_EPOCH = 4
+# Ways to move the weights; "everything" takes a step in two parts.
+FLAVOURS = {
+    "paper": [],
+    "modern": ["--preset", "modern"],
+    "everything": [
+        "--optimizer",
+        "adam",
+        "--ema",
+        "0.9",
+        "--warmup",
+        "3",
+        "--weight_decay",
+        "0.01",
+        "--batch_size",
+        "2",
+        "--accumulate",
+        "2",
+    ],
+    "fp16": ["--precision", "fp16", "--backend", "torch"],
+}
 
 
 def write_cells(folder, count=5, size=80):

@@ -8,30 +8,10 @@ import sys
 import pytest
 import torch
 
-from tests.training import STEPS_PER_EPOCH, TINY, assert_same, weights, write_cells
+from tests.training import FLAVOURS, STEPS_PER_EPOCH, TINY, assert_same, weights, write_cells
 from unet_fast.checkpoint import load_checkpoint
 from unet_fast.train import main
 from unet_fast.trainer import Trainer
-
-FLAVOURS = {
-    "paper": [],
-    "modern": ["--preset", "modern"],
-    "everything": [
-        "--optimizer",
-        "adam",
-        "--ema",
-        "0.9",
-        "--warmup",
-        "3",
-        "--weight_decay",
-        "0.01",
-        "--batch_size",
-        "2",
-        "--accumulate",
-        "2",
-    ],
-    "fp16": ["--precision", "fp16", "--backend", "torch"],
-}
 
 
 @pytest.fixture(scope="module")

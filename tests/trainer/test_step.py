@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests import training
 from tests.recording import OperatorRecorder
 from tests.training import TINY, assert_same, weights, write_cells
 from unet_fast.checkpoint import load_checkpoint
@@ -11,26 +12,10 @@ from unet_fast.train import main
 from unet_fast.trainer import step as step_module
 from unet_fast.trainer.losses import Losses
 
-FLAVOURS = {
-    "paper": [],
-    "modern": ["--preset", "modern"],
-    "everything": [
-        "--optimizer",
-        "adam",
-        "--ema",
-        "0.9",
-        "--warmup",
-        "3",
-        "--weight_decay",
-        "0.01",
-        "--batch_size",
-        "4",
-        "--accumulate",
-        "2",
-    ],
+FLAVOURS = training.FLAVOURS | {
+    "everything": [*training.FLAVOURS["everything"], "--batch_size", "4"],
     "recomputed": ["--gradient_checkpointing", "true"],
     "torch": ["--backend", "torch"],
-    "fp16": ["--precision", "fp16", "--backend", "torch"],
     "bf16": ["--precision", "bf16", "--batch_size", "2", "--accumulate", "2", "--backend", "torch"],
     "baseline": ["--model", "sliding_window", "--window", "33", "--tile", "110"],
 }
