@@ -56,9 +56,7 @@ void multiply(const MicroKernelArgs& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const float* a[kPointers];
     for (int q = 0; q < kPointers; ++q) a[q] = args.a + row * args.a_row + q * kShare * args.a_item;
-    const int64_t depth = kUse == Use::panels ? kPanel : args.depth;
-#pragma GCC unroll 4
-    for (int64_t step = 0; step < depth; ++step) {
+    const auto add_step = [&](int64_t step) __attribute__((always_inline)) {
       Vector factor[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) factor[v] = load(b + v * kLanes);
@@ -76,6 +74,13 @@ void multiply(const MicroKernelArgs& args) {
 #pragma GCC unroll 16
       for (int q = 0; q < kPointers; ++q) a[q] += kUse == Use::panels ? 1 : args.a_step;
       b += kVectors * kLanes;
+    };
+    if constexpr (kUse == Use::panels) {  // of one panel all addresses are constant offsets
+#pragma GCC unroll 16
+      for (int64_t step = 0; step < kPanel; ++step) add_step(step);
+    } else {
+#pragma GCC unroll 4
+      for (int64_t step = 0; step < args.depth; ++step) add_step(step);
     }
   }
   finish<kUse, kVectors, kGroup, kItems>(args, sum);

@@ -1,6 +1,6 @@
 // Winograd's convolution, forward and for the gradient of x, in three schedules. Each makes U, unless it is given.
 //
-// Wide: for images whose V would not fit into a cache. A task takes about 28 tiles through everything: their
+// Wide: for images whose V would not fit into a cache. A task takes about 30 tiles through everything: their
 // V and one block of M stay in the second-level cache, and U comes from the third while the product before is computed.
 //
 // By blocks: for deep layers, whose U is larger than their V, and for few tiles. V of all tiles is made first; a task
@@ -33,7 +33,8 @@ void multiply_point(const Problem& problem, Products& product, int64_t p, int64_
 // third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get
 // tasks large enough to compute while it comes, as long as every thread has some.
 int64_t task_tiles(const Problem& problem, int threads) {
-  if (!problem.split) return 28;
+  constexpr int64_t kItems = max_items(kMaxVectors);
+  if (!problem.split) return divide_up(28, kItems) * kItems;
   constexpr int64_t kFew = 32, kMany = 128;
   if (problem.channels + problem.blocks * kMaxLanes <= 192) return kFew;
   return smaller(kMany, larger(kFew, divide_up(problem.tiles(), 2 * threads)));
@@ -53,11 +54,12 @@ struct Wide {
         scratch_floats(Products::scratch_floats(problem, tiles)),
         first_floats(first ? whole_lines(few_channels_workspace(*first)) : 0),
         x_floats(first ? whole_lines(kTileIn * (kTileOut * tiles + 2) * first->out_channels) : 0) {
-    // A small V stays in the second-level cache, and is read again for the next block, whose M takes the place of the
-    // last one's. U would drive out a large V in between: it is read once, point by point, for all blocks; and so is
-    // a V that has to be split.
+    // A small V stays in the second-level cache, and is read again for the next 32 outputs, whose M takes the place of
+    // the last one's. U would drive out a large V in between: it is read once, point by point, for all blocks; and so
+    // is a V that has to be split.
     constexpr int64_t kCachedV = 160 << 10;  // floats
-    group = v_floats <= kCachedV && !problem.split ? 1 : problem.blocks;
+    constexpr int64_t kFewBlocks = 32 / kMaxLanes;
+    group = v_floats <= kCachedV && !problem.split ? smaller(kFewBlocks, problem.blocks) : problem.blocks;
   }
   int64_t worker_floats() const { return v_floats + group * m_floats + scratch_floats + x_floats; }
   int64_t floats(const Problem& problem, const float* packed, int threads) const {
@@ -203,7 +205,8 @@ struct ByBlocks {
   int64_t u_plane, m_floats, scratch_floats;  // of a worker: U and M of a block
   ByBlocks(const Problem& problem, int threads) {
     // U and M of a task, 590 kB each, stay in the second-level cache beside the V that passes through it.
-    constexpr int64_t kMostV = 16 << 20, kMostTiles = 128, kLeastTiles = 28, kPlane = 4096;  // V, plane of U: floats
+    constexpr int64_t kMostV = 16 << 20, kPlane = 4096;  // V, a plane of U or M: floats
+    constexpr int64_t kMostTiles = kPlane / kMaxLanes, kLeastTiles = 28;
     pass = smaller(larger(kMostTiles, kMostV / (kPoints * problem.channels)), problem.tiles());
     const int64_t needed = problem.split ? 1 : divide_up(pass, kMostTiles);
     const int64_t wanted = smaller(divide_up(threads, problem.blocks), pass / kLeastTiles);

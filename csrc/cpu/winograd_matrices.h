@@ -93,8 +93,10 @@ UNET_FAST_FUNCTION void transform_weight_gradient(const Vector (&u)[6], Vector (
 // out(y, x, value) is told kOut x kOut of them.
 template <auto kTransform, int kIn, int kOut, class In, class Out>
 UNET_FAST_FUNCTION void transform_twice(const In& in, const Out& out) {
+  // In one long block few registers are given to the columns, which go through memory anyway.
+  constexpr int kUnrolled = kRegisters == 32 ? 6 : 1;
   Vector columns[kOut][kIn];
-#pragma GCC unroll 6
+#pragma GCC unroll kUnrolled
   for (int x = 0; x < kIn; ++x) {
     Vector column[kIn], transformed[kOut];
 #pragma GCC unroll 6
@@ -103,7 +105,7 @@ UNET_FAST_FUNCTION void transform_twice(const In& in, const Out& out) {
 #pragma GCC unroll 6
     for (int y = 0; y < kOut; ++y) columns[y][x] = transformed[y];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll kUnrolled
   for (int y = 0; y < kOut; ++y) {
     Vector row[kOut];
     kTransform(columns[y], row);
