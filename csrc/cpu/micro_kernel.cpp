@@ -30,6 +30,10 @@ UNET_FAST_FUNCTION void finish(const MicroKernelArgs& args, const Vector (&sum)[
   }
 }
 
+// Of a panel. Where few registers make a step short, its addresses and prefetches count: they are constants of the
+// whole panel.
+constexpr int kUnrolledSteps = kRegisters == 32 ? 4 : kPanel;
+
 template <Use kUse, int kVectors, int kGroup, int kItems>
 void multiply(const MicroKernelArgs& args) {
   Vector sum[kItems][kVectors];
@@ -75,8 +79,8 @@ void multiply(const MicroKernelArgs& args) {
       for (int q = 0; q < kPointers; ++q) a[q] += kUse == Use::panels ? 1 : args.a_step;
       b += kVectors * kLanes;
     };
-    if constexpr (kUse == Use::panels) {  // of one panel all addresses are constant offsets
-#pragma GCC unroll 16
+    if constexpr (kUse == Use::panels) {
+#pragma GCC unroll kUnrolledSteps
       for (int64_t step = 0; step < kPanel; ++step) add_step(step);
     } else {
 #pragma GCC unroll 4
