@@ -21,7 +21,7 @@ from unet_fast.prediction.ranks import Ranks
 from unet_fast.prediction.results import Finisher, plane_axes
 from unet_fast.prediction.source import Source, open_source
 from unet_fast.prediction.work import Shape, Work
-from unet_fast.prediction.zarr_images import ZarrForm
+from unet_fast.prediction.zarr_results import ZarrForm
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from unet_fast.atomic_write import atomic_write
 from unet_fast.prediction.arrays import FileArray
 from unet_fast.prediction.objects import SEED
 from unet_fast.prediction.pipeline import Found, Task
-from unet_fast.prediction.zarr_images import ZarrForm, ZarrPlanes
+from unet_fast.prediction.zarr_results import ZarrForm, ZarrPlanes
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 
