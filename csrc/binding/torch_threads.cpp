@@ -10,6 +10,9 @@
 #else
 #include <dlfcn.h>
 #endif
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 namespace unet_fast {
 namespace {
@@ -44,8 +47,38 @@ const Pool& pool() {
   return instance;
 }
 
+// Linux wakes a thread on the processor where it ran last unless it knows of an idle one; in a virtual machine it takes
+// one that sleeps for one that is taken away. So a thread that once was on the processor of its caller is woken there
+// again and again, and the two take turns while the other processors sleep. Who finds himself there moves on, once.
+#ifdef __linux__
+int this_processor() { return sched_getcpu(); }
+
+void leave(int processor) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+int this_processor() { return -1; }
+void leave(int) {}
+#endif
+
 void run_on_pool(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
-  if (pool().parallel_for(begin, end, grain, body, context) != 0) throw std::runtime_error("torch_parallel_for failed");
+  struct Call {
+    Threads::Body body;
+    void* context;
+    int64_t begin;
+    int processor;  // the caller's
+  } call{body, context, begin, this_processor()};
+  const auto run = [](int64_t first, int64_t last, void* context) {
+    const Call& call = *static_cast<Call*>(context);
+    if (first > call.begin && call.processor >= 0 && this_processor() == call.processor) leave(call.processor);
+    call.body(first, last, call.context);
+  };
+  if (pool().parallel_for(begin, end, grain, run, &call) != 0) throw std::runtime_error("torch_parallel_for failed");
 }
 
 }  // namespace
