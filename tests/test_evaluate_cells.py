@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from tests.evaluation import cells, scores_of, write
+from tests.ome_zarr import write_image
 from unet_fast.metrics import ctc
 from unet_fast.scoring.pictures import COLOURS
 
@@ -41,6 +42,27 @@ def test_cell_tracking_sequence(tmp_path, capsys, names):
         ("merged", (truths[0] == third) | (truths[0] == fourth)),
     ):
         np.testing.assert_array_equal((picture == COLOURS[name]).all(-1), where)
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_ome_zarr(tmp_path, folders):
+    pytest.importorskip("zarr")
+    truths, found = cells()
+    write(tmp_path / "truth", ["a.tif", "b.tif"], truths)
+    probable = np.stack([found[0] == 0, found[0] > 0]).astype(np.float32)
+    for name, labels in zip("ab", found, strict=True):
+        write_image(tmp_path / "found" / f"{name}_labels.ome.zarr", "0.5", labels.astype(np.uint32), "YX")
+    write_image(tmp_path / "found" / "a_probabilities.ome.zarr", "0.5", probable, "CYX")
+    if folders:
+        assert scores_of(tmp_path / "truth", tmp_path / "found").scores["seg"] == ctc.seg(truths, found)
+        return
+    write_image(tmp_path / "truth.zarr", "0.4", truths[1], "YX")
+    both = scores_of(tmp_path / "truth.zarr", tmp_path / "found" / "b_labels.ome.zarr")
+    assert both.scores["seg"] == ctc.seg(truths[1], found[1])
+    write(tmp_path, ["a_probabilities.tif"], [probable])
+    files = [tmp_path / "found" / "a_probabilities.ome.zarr", tmp_path / "a_probabilities.tif"]
+    chance, same = (scores_of(tmp_path / "truth" / "a.tif", file) for file in files)
+    assert chance.scores == same.scores
 
 
 def test_two_cell_tracking_sequences(tmp_path):

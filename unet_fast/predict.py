@@ -129,6 +129,9 @@ class PredictConfig:
         min_size: objects smaller than this many pixels are dropped.
         gap: widest gap between objects, in pixels, that is given back to them; 1 is what training cuts.
         fill_holes: fill background that one object encloses.
+        threshold: a pixel is of an object where the foreground has at least this probability, such as 0.3; default
+            where it is more probable than the background (with several classes, where one of them is the most
+            probable).
         seeds: objects are the pieces where the foreground has at least this probability, such as 0.8, grown over the
             rest of it: parts cells that touch where the network is not sure; default the pieces of the foreground.
         tta: test-time augmentation, the mean over the four "mirrors" of the image or over "all" eight mirrors and
@@ -152,6 +155,7 @@ class PredictConfig:
     min_size: int = 0
     gap: int = 1
     fill_holes: bool = False
+    threshold: float | None = None
     seeds: float | None = None
     tta: Averaged = "none"
     tile: int | None = None
@@ -183,15 +187,17 @@ def run(config: PredictConfig, ranks: Ranks | None = None) -> int:
     jobs = find_jobs(config.input, config.output, config.layout, config.probabilities, config.format)
     unfinished = config.output / _UNFINISHED
     instances = config.result == "instances" or (config.result == "auto" and model.labels == "instances")
-    if config.seeds is not None and not (instances and 0 < config.seeds <= 1):
-        wanted = "a probability above 0, at most 1" if instances else "none where the result is classes"
-        raise ValueError(f"seeds: wanted {wanted}, got {config.seeds}")
+    for name, probability in (("threshold", config.threshold), ("seeds", config.seeds)):
+        if probability is not None and not (instances and 0 < probability <= 1):
+            wanted = "a probability above 0, at most 1" if instances else "none where the result is classes"
+            raise ValueError(f"{name}: wanted {wanted}, got {probability}")
     options = Options(
         instances=instances,
         probability_dtype=config.probability_dtype,
         min_size=config.min_size,
         gap=config.gap,
         fill_holes=config.fill_holes,
+        threshold=config.threshold,
         seeds=config.seeds,
         average=config.tta,
         tile=config.tile,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.ome_zarr import write_image
 from unet_fast.data import image_files, read_image, read_labels, read_stack
 from unet_fast.data.images import read_label_stack, read_planes
 
@@ -223,7 +224,28 @@ def test_pages_of_different_sizes(tmp_path):
         read_stack(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr(tmp_path, version):
+    pytest.importorskip("zarr")
+    pixels = ramp((2, 3, 4, 20, 30), np.uint16)
+    write_image(tmp_path / "a.ome.zarr", version, pixels, "TCZYX")
+    stack = read_stack(tmp_path / "a.ome.zarr")
+    assert stack.dtype == np.uint16
+    np.testing.assert_array_equal(stack, pixels.swapaxes(1, 2).reshape(8, 3, 20, 30))
+    write_image(tmp_path / "labels.zarr", version, pixels[0, 0, 0].astype(np.uint32), "YX")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.zarr"), pixels[0, 0, 0])
+
+
+def test_a_zarr_group_without_an_image(tmp_path):
+    pytest.importorskip("zarr").create_group(tmp_path / "a.zarr")
+    with pytest.raises(ValueError, match=r"^\S*a\.zarr: cannot be read as an OME-Zarr image: 'multiscales'"):
+        read_stack(tmp_path / "a.zarr")
+
+
 def test_image_files_are_listed_in_natural_order(tmp_path):
     for name in ("t10.tif", "t2.TIF", ".t1.tif", "notes.txt", "t1.png"):
         (tmp_path / name).touch()
-    assert [path.name for path in image_files(tmp_path)] == ["t1.png", "t2.TIF", "t10.tif"]
+    for name in ("t3.ome.zarr", "t4"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "t3.ome.zarr" / "zarr.json").touch()
+    assert [path.name for path in image_files(tmp_path)] == ["t1.png", "t2.TIF", "t3.ome.zarr", "t10.tif"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.ome_zarr import write_image
 from unet_fast.data import find_samples
 
 
@@ -17,7 +18,11 @@ def write(folder, *names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         image = np.zeros((4, 5), np.uint8)
-        tifffile.imwrite(path, image) if path.suffix == ".tif" else imagecodecs.imwrite(path, image)
+        if path.suffix == ".zarr":
+            pytest.importorskip("zarr")
+            write_image(path, "0.5", image, "YX")
+        else:
+            tifffile.imwrite(path, image) if path.suffix == ".tif" else imagecodecs.imwrite(path, image)
 
 
 def found(folder, **options):
@@ -180,13 +185,15 @@ def test_nnunet_file_errors(tmp_path):
         ("Images/a.tif", "Labels/a_cp_masks.tif"),
         ("images/img_07.png", "masks/mask_07.png"),
         ("images/a.v2.png", "masks/a.v2.png"),
+        ("images/a.ome.tif", "masks/a.tif"),
+        ("images/a.ome.zarr", "masks/a_labels.ome.zarr"),
     ],
 )
 def test_two_folders(tmp_path, image, label):
     write(tmp_path, image, label)
     layout, samples = found(tmp_path)
     assert layout.kind == "images and labels in two folders"
-    assert samples == {Path(image).stem: ([image], label)}
+    assert samples == {Path(image).stem.removesuffix(".ome"): ([image], label)}
 
 
 def test_two_folders_of_any_name(tmp_path):
@@ -226,13 +233,15 @@ def test_natural_order_and_files_left_over(tmp_path):
         ("000_img.png", "000_masks.png"),
         ("a.tif", "a_cp_masks.png"),
         ("a-1.tif", "a-1-label.tif"),
+        ("a.ome.tif", "a_masks.tif"),
+        ("a.ome.zarr", "a_labels.ome.zarr"),
     ],
 )
 def test_one_folder(tmp_path, image, label):
     write(tmp_path, image, label, "other.png")
     layout, samples = found(tmp_path)
     assert layout.kind == "images and labels in one folder"
-    assert samples == {Path(image).stem: ([image], label)}
+    assert samples == {Path(image).stem.removesuffix(".ome"): ([image], label)}
     assert layout.notes == ("1 image without a label image (other.png)",)
 
 

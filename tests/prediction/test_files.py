@@ -25,9 +25,9 @@ def test_a_folder(tmp_path):
     made(tmp_path, "t10.tif", "t2.png", "notes.txt", "c.ome.tif", "d.zarr/zarr.json", "sub/e.tif")
     assert found(tmp_path, OUT, "auto", False) == [
         ("c.ome.tif", "c_labels.tif"),
+        ("d.zarr", "d_labels.ome.zarr"),
         ("t2.png", "t2_labels.tif"),
         ("t10.tif", "t10_labels.tif"),
-        ("d.zarr", "d_labels.ome.zarr"),
     ]
 
 

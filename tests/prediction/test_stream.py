@@ -145,33 +145,40 @@ def test_options_for_objects(tmp_path, run, options):
     assert not np.array_equal(expected, label_instances(mask))
 
 
-@pytest.mark.parametrize("form", ["tiff", "ome-zarr"])
-def test_objects_grow_from_seeds(tmp_path, run, form):
+@pytest.mark.parametrize(
+    ("form", "threshold", "seeds"), [("tiff", None, 0.8), ("ome-zarr", 0.4, 0.8), ("tiff", 0.4, None)]
+)
+def test_objects_by_probability(tmp_path, run, form, threshold, seeds):
     image = noise((90, 70))
     tifffile.imwrite(tmp_path / "a.tif", image)
-    flags = ["--tile", 60, "--seeds", 0.8, "--format", form]
+    flags = ["--tile", 60, "--format", form]
+    for name, value in (("--threshold", threshold), ("--seeds", seeds)):
+        flags += [] if value is None else [name, value]
     arguments = ["-i", tmp_path / "a.tif", "-o", tmp_path, "-m", run, *flags]
     assert main([str(argument) for argument in arguments]) == 0
     model = load_model(run)
     found = predict(model.net, image, probabilities=True, normalization=model.normalization)
-    mask = found.argmax(0) > 0
-    expected = label_instances(mask, seeds=1 - found[0] >= np.float32(0.8))
+    most_probable, foreground = found.argmax(0) > 0, 1 - found[0]
+    mask = most_probable if threshold is None else foreground >= np.float32(threshold)
+    expected = label_instances(mask, seeds=None if seeds is None else foreground >= np.float32(seeds))
     if form == "tiff":
         labels = tifffile.imread(tmp_path / "a_labels.tif")
     else:
         labels = pytest.importorskip("zarr").open_group(tmp_path / "a_labels.ome.zarr", mode="r")["0"][:]
     assert np.array_equal(labels, expected)
-    assert expected.max() > 1 and not np.array_equal(expected, label_instances(mask))
+    assert expected.max() > 1 and not np.array_equal(expected, label_instances(most_probable))
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--seeds", "1.5"], "seeds: wanted a probability above 0, at most 1, got 1.5"),
+        (["--threshold", "0"], "threshold: wanted a probability above 0, at most 1, got 0.0"),
         (["--seeds", "0.8", "--result", "classes"], "seeds: wanted none where the result is classes, got 0.8"),
+        (["--threshold", "0.3", "--result", "classes"], "threshold: wanted none where the result is classes, got 0.3"),
     ],
 )
-def test_seeds_that_cannot_be(tmp_path, run, capsys, flags, message):
+def test_probabilities_that_cannot_be(tmp_path, run, capsys, flags, message):
     tifffile.imwrite(tmp_path / "a.tif", noise((40, 30)))
     arguments = ["-i", str(tmp_path / "a.tif"), "-o", str(tmp_path), "-m", str(run), *flags]
     assert main(arguments) == 1

@@ -15,10 +15,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-Image = NDArray[Any]  # uint8, uint16 or float32
+from unet_fast.data.formats import SUFFIXES, TIFF_SUFFIXES, is_zarr
+from unet_fast.data.zarr_images import open_zarr
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".npy")
+Image = NDArray[Any]  # uint8, uint16 or float32
 
 _LARGEST_ID = np.iinfo(np.int32).max
 
@@ -57,7 +57,7 @@ def read_image(path: str | os.PathLike[str], channels: int | None = None) -> Ima
     """Read a file that holds one image.
 
     Args:
-        path: TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000 or NumPy file.
+        path: TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000 or NumPy file, or OME-Zarr image.
         channels: how many the reader wants; see `read_stack`.
 
     Returns:
@@ -80,7 +80,7 @@ def read_stack(path: str | os.PathLike[str], channels: int | None = None) -> Ima
     0..65535 become uint16, and everything else becomes float32; no value is rescaled. An alpha channel is dropped.
 
     Args:
-        path: TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000 or NumPy file.
+        path: TIFF, PNG, JPEG, BMP, GIF, WebP, JPEG 2000 or NumPy file, or OME-Zarr image.
         channels: how many the reader wants. Pages to which the file gives no meaning are the channels of one image
             where they are as many; by default they are images.
 
@@ -170,6 +170,14 @@ def _kept_dtype(pixels: Image, path: str | os.PathLike[str]) -> Image:
 
 
 def _read(path: Path) -> Planes:
+    planes = _read_zarr(path) if is_zarr(path) else _read_file(path)
+    if planes.pixels.size == 0:
+        raise ValueError(f"{path}: wanted at least one pixel, got shape {planes.pixels.shape}")
+    pixels = planes.pixels.astype(planes.pixels.dtype.newbyteorder("="), copy=False)
+    return Planes(np.ascontiguousarray(pixels), planes.unnamed)
+
+
+def _read_file(path: Path) -> Planes:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: wanted an image file, found none")
     suffix = path.suffix.lower()
@@ -177,14 +185,10 @@ def _read(path: Path) -> Planes:
         raise ValueError(f"{path}: wanted a file of {', '.join(SUFFIXES)}")
     read = _read_tiff if suffix in TIFF_SUFFIXES else _read_numpy if suffix == ".npy" else _read_picture
     try:
-        planes = read(path)
+        return read(path)
     except Exception as error:  # decoders raise what they like
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: cannot be read as an image: {reason}") from error
-    if planes.pixels.size == 0:
-        raise ValueError(f"{path}: wanted at least one pixel, got shape {planes.pixels.shape}")
-    pixels = planes.pixels.astype(planes.pixels.dtype.newbyteorder("="), copy=False)
-    return Planes(np.ascontiguousarray(pixels), planes.unnamed)
 
 
 def main_series(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, bool]:
@@ -219,13 +223,23 @@ def _read_tiff(path: Path) -> Planes:
         axes, pixels = first.axes, first.asarray()
     if alpha:
         pixels = pixels[..., :-1]
-    order = planes_first(axes)
-    pixels = pixels.transpose(order)
-    channels = math.prod(pixels.shape[place] for place, axis in enumerate(order) if axes[axis] in "CS")
-    pixels = pixels.reshape(-1, channels, *pixels.shape[-2:])
+    pixels = _as_planes(pixels, axes)
     if axes in {"SYX", "SXY"}:
         return Planes(pixels, "channels")
     return Planes(pixels, "planes" if len(pixels) > 1 and not names_planes(axes) else None)
+
+
+def _read_zarr(path: Path) -> Planes:
+    pixels, axes, _ = open_zarr(path)
+    return Planes(_as_planes(np.asarray(pixels[...]), axes), None)
+
+
+def _as_planes(pixels: Image, axes: str) -> Image:
+    """Return [N, C, H, W]."""
+    order = planes_first(axes)
+    pixels = pixels.transpose(order)
+    channels = math.prod(pixels.shape[place] for place, axis in enumerate(order) if axes[axis] in "CS")
+    return pixels.reshape(-1, channels, *pixels.shape[-2:])
 
 
 def _read_picture(path: Path) -> Planes:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from unet_fast.data.images import TIFF_SUFFIXES
+from unet_fast.data.formats import TIFF_SUFFIXES
 
 _UNITS = {tifffile.RESUNIT.INCH: "inch", tifffile.RESUNIT.CENTIMETER: "cm"}
 _MICROMETRE = {"micron", "microns", "um", "\\u00B5m"}  # ImageJ escapes the Greek letter

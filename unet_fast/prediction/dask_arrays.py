@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unet_fast.data import Normalization
 from unet_fast.data.images import planes_first
+from unet_fast.data.zarr_images import open_zarr
 from unet_fast.geometry import TilePlan, mirrored_extent
 from unet_fast.networks import Network
 from unet_fast.ops import mirror_tiles
@@ -27,7 +28,6 @@ from unet_fast.prediction.memory import choose_tile
 from unet_fast.prediction.network import Averaged, TileNetwork, evaluating
 from unet_fast.prediction.source import Source
 from unet_fast.prediction.work import class_dtype
-from unet_fast.prediction.zarr_images import open_zarr
 
 if TYPE_CHECKING:
     import dask.array as da

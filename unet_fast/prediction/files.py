@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from unet_fast.data import image_files
-from unet_fast.prediction.zarr_images import Version, is_zarr, version_of
+from unet_fast.data.formats import image_stem, is_zarr
+from unet_fast.data.zarr_images import Version, version_of
 
 OutputLayout = Literal["auto", "files", "ctc", "isbi"]
 OutputFormat = Literal["auto", "tiff", "ome-zarr", "ome-zarr-0.4"]
@@ -38,7 +39,7 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the image without what tells its format."""
-        return _stem(self.image)
+        return image_stem(self.image)
 
     @property
     def results(self) -> list[Path]:
@@ -76,7 +77,7 @@ def find_jobs(
         jobs = [_challenge_job(frame, output, probabilities) for frame in frames]
     elif layout == "isbi":
         jobs = [
-            Job(image, None, output / f"{_stem(image)}_probabilities.tif", foreground_alone=True)
+            Job(image, None, output / f"{image_stem(image)}_probabilities.tif", foreground_alone=True)
             for image in _images(source)
         ]
     else:
@@ -92,7 +93,7 @@ def _images(source: Path) -> list[Path]:
         return [source]
     files: list[Path] = []
     if source.is_dir():
-        files = image_files(source) + sorted(path for path in source.iterdir() if is_zarr(path))
+        files = image_files(source)
     elif _GLOB.search(str(source)):
         anchor = Path(source.anchor)
         pattern = source.relative_to(anchor) if source.is_absolute() else source
@@ -123,7 +124,7 @@ def _challenge_job(frame: Path, output: Path, probabilities: bool) -> Job:
 
 
 def _named_job(image: Path, output: Path, probabilities: bool, zarr: Version | None) -> Job:
-    name, suffix = _stem(image), ".tif" if zarr is None else ".ome.zarr"
+    name, suffix = image_stem(image), ".tif" if zarr is None else ".ome.zarr"
     probable = output / f"{name}_probabilities{suffix}" if probabilities else None
     return Job(image, output / f"{name}_labels{suffix}", probable, zarr=zarr)
 
@@ -136,12 +137,7 @@ def _version(image: Path, form: OutputFormat) -> Version | None:
 
 
 def _without_format(path: Path) -> Path:
-    return path.resolve().with_name(_stem(path))
-
-
-def _stem(image: Path) -> str:
-    """Return a name without what tells the format: ".ome.tif", ".ome.zarr" and ".tif" are dropped."""
-    return re.sub(r"\.ome$", "", image.stem) if image.suffix else image.name
+    return path.resolve().with_name(image_stem(path))
 
 
 def _check_apart(jobs: Iterable[Job]) -> None:

@@ -14,7 +14,7 @@ from unet_fast.prediction.files import Job
 from unet_fast.prediction.objects import BAND_PIXELS, Objects
 from unet_fast.prediction.source import Source
 from unet_fast.prediction.work import Work
-from unet_fast.prediction.zarr_images import ZarrForm, ZarrPlanes
+from unet_fast.prediction.zarr_results import ZarrForm, ZarrPlanes
 
 
 class Finisher:

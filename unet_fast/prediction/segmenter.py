@@ -21,7 +21,7 @@ from unet_fast.prediction.ranks import Ranks
 from unet_fast.prediction.results import Finisher, plane_axes
 from unet_fast.prediction.source import Source, open_source
 from unet_fast.prediction.work import Shape, Work
-from unet_fast.prediction.zarr_images import ZarrForm
+from unet_fast.prediction.zarr_results import ZarrForm
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Options:
         min_size: see `label_instances`.
         gap: see `label_instances`.
         fill_holes: see `label_instances`.
-        seeds: probability of the foreground from which on a pixel is a seed of `label_instances`; None: no seeds.
+        threshold: probability of the foreground from which on a pixel is of an object; None: where it is the most
+            probable.
+        seeds: the same from which on it is a seed of `label_instances`; None: no seeds.
         average: over mirrors and rotations, see `TileNetwork`.
         tile: largest input side of a tile in pixels; None: what fits into memory.
         memory: bytes that a tile may need; None: half of what is free.
@@ -47,6 +49,7 @@ class Options:
     min_size: int = 0
     gap: int = 1
     fill_holes: bool = False
+    threshold: float | None = None
     seeds: float | None = None
     average: Averaged = "none"
     tile: int | None = None
@@ -134,6 +137,7 @@ class Segmenter:
             "probabilities": self._options.probability_dtype if job.probabilities else None,
             "zarr": job.zarr,
             "instances": self._options.instances if job.zarr else None,  # else made of the same classes
+            "threshold": self._options.threshold,
             "seeds": self._options.seeds,
         }
 
@@ -159,7 +163,8 @@ class Segmenter:
             tile = (options.tile, options.tile)
         plan = TilePlan(source.size, tile, net.sides)
         kept = options.probability_dtype if job.probabilities else None
-        shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins), options.seeds)
+        cuts = options.threshold, options.seeds
+        shape = Shape(source.planes, source.size, net.classes, kept, tile, len(plan.output_origins), *cuts)
         missing = shape.nbytes - shutil.disk_usage(self._unfinished).free
         if missing > 0:
             raise OSError(f"output: wanted {missing / 2**30:.1f} GB more on the disk of {self._unfinished.parent}")

@@ -10,11 +10,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unet_fast.data.images import SUFFIXES, TIFF_SUFFIXES, Image, main_series, names_planes, planes_first, read_planes
+from unet_fast.data.formats import SUFFIXES, TIFF_SUFFIXES, is_zarr
+from unet_fast.data.images import Image, main_series, names_planes, planes_first, read_planes
 from unet_fast.data.pixel_size import PixelSize, read_pixel_size
+from unet_fast.data.zarr_images import open_zarr
 from unet_fast.prediction.arrays import FileArray, Readable
 from unet_fast.prediction.tiff import open_tiff
-from unet_fast.prediction.zarr_images import is_zarr, open_zarr
 
 _BLOCK_PIXELS = 1 << 22
 _KEPT = ("uint8", "uint16", "float32")

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 
 from unet_fast.atomic_write import atomic_write
 from unet_fast.prediction.arrays import FileArray
 from unet_fast.prediction.objects import SEED
 from unet_fast.prediction.pipeline import Found, Task
-from unet_fast.prediction.zarr_images import ZarrForm, ZarrPlanes
+from unet_fast.prediction.zarr_results import ZarrForm, ZarrPlanes
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 
@@ -36,27 +37,34 @@ class Results:
     """Where results go; None: they are not wanted.
 
     Attributes:
-        classes: [N, H, W], the most probable class; with seeds 0, 1 for an object and 2 (SEED) for its seed.
+        classes: [N, H, W], the most probable class; with a threshold 0, or 1 for an object; with seeds 2 (SEED) for its
+            seed, too.
         probabilities: [N, K, H, W], float32, or uint8 with 255 for 1.
-        seeds: probability of all classes but the first from which on a pixel is a seed; None: there are none.
+        threshold: probability of all classes but the first from which on a pixel is of an object; None: where one of
+            them is the most probable class.
+        seeds: the same from which on it is a seed; None: there are none.
     """
 
     classes: FileArray | ZarrPlanes | NDArray[Any] | None
     probabilities: FileArray | ZarrPlanes | NDArray[Any] | None
+    threshold: float | None = None
     seeds: float | None = None
 
     def put(self, found: Found) -> None:
         """Put the result of a tile in its place."""
         plane, values = found.task.plane, found.probabilities
         if self.classes is not None:
-            classes = values.argmax(0)
-            if self.seeds is not None:
-                foreground = classes > 0
-                classes = torch.where(foreground & (1 - values[0] >= self.seeds), SEED, foreground.int())
-            self.classes[plane, found.rows, found.columns] = classes.numpy()
+            self.classes[plane, found.rows, found.columns] = self._classes(values).numpy()
         if self.probabilities is not None:
             kept = values.numpy() if self.probabilities.dtype.kind == "f" else np.rint(values.numpy() * 255)
             self.probabilities[plane, :, found.rows, found.columns] = kept
+
+    def _classes(self, probabilities: Tensor) -> Tensor:
+        if self.threshold is None and self.seeds is None:
+            return probabilities.argmax(0)
+        of_objects = 1 - probabilities[0]
+        mask = probabilities.argmax(0) > 0 if self.threshold is None else of_objects >= self.threshold
+        return mask.int() if self.seeds is None else torch.where(mask & (of_objects >= self.seeds), SEED, mask.int())
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Shape:
         probabilities: the dtype in which they are kept, or None.
         tile: input side (height, width) that tiles have at most.
         tiles: of a plane.
+        threshold: see `Results`.
         seeds: see `Results`.
     """
 
@@ -79,6 +88,7 @@ class Shape:
     probabilities: str | None
     tile: tuple[int, int]
     tiles: int
+    threshold: float | None = None
     seeds: float | None = None
 
     @property
@@ -108,7 +118,7 @@ class Work:
         if shape["probabilities"]:
             of_classes = (planes, classes, *size)
             self.probabilities = _opened(folder / "probabilities", shape["probabilities"], of_classes)
-        self._results = Results(self.classes, self.probabilities, shape["seeds"])
+        self._results = Results(self.classes, self.probabilities, shape["threshold"], shape["seeds"])
         self._unsynced: list[Task] = []
         self._synced_at = time.monotonic()
 

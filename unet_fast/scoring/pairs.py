@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unet_fast.data.formats import image_stem, is_zarr
 from unet_fast.data.layouts import Layout, find_samples, image_files
 from unet_fast.data.layouts.found import LabelKind, folders, several
 
@@ -64,10 +65,11 @@ def find_pairs(truth: Path, prediction: Path) -> Pairs:
     """Match the files of a truth and a prediction.
 
     Args:
-        truth: a file, a folder of label images or of labelled images as for training, or a Cell Tracking Challenge data
-            set or sequence (`01_GT`, `01_GT/SEG`).
-        prediction: a file; or a folder whose files bear the stems of the truth's, without suffixes such as _labels,
-            _masks or _probabilities; for sequences `01_RES`, or any folder whose file names hold the frame numbers.
+        truth: a file or OME-Zarr image, a folder of label images or of labelled images as for training, or a Cell
+            Tracking Challenge data set or sequence (`01_GT`, `01_GT/SEG`).
+        prediction: a file or OME-Zarr image; or a folder whose files bear the stems of the truth's, without suffixes
+            such as _labels, _masks or _probabilities; for sequences `01_RES`, or any folder whose file names hold the
+            frame numbers.
 
     Raises:
         FileNotFoundError: nothing is there, or a truth has no prediction.
@@ -76,9 +78,9 @@ def find_pairs(truth: Path, prediction: Path) -> Pairs:
     for path, name in ((truth, "truth"), (prediction, "prediction")):
         if not path.exists():
             raise FileNotFoundError(f"{name}: wanted a file or folder, found none at {path}")
-    if truth.is_file():
+    if _is_image(truth):
         return _pairs_of_file(truth, prediction)
-    if prediction.is_file():
+    if _is_image(prediction):
         raise ValueError(f"prediction: wanted a folder as the truth {truth} is one, got the file {prediction}")
     sequences = _sequences(truth)
     if sequences:
@@ -87,23 +89,29 @@ def find_pairs(truth: Path, prediction: Path) -> Pairs:
     return _pairs_of_folders(truth, prediction)
 
 
+def _is_image(path: Path) -> bool:
+    return path.is_file() or is_zarr(path)
+
+
 def _pairs_of_file(truth: Path, prediction: Path) -> Pairs:
     kind: LabelKind | None = "instances" if _FRAME_TRUTH.fullmatch(truth.name) else None
-    if prediction.is_file():
-        probable = _PROBABILITY.fullmatch(prediction.stem) is not None
-        pair = Pair(truth.stem, truth, None if probable else prediction, prediction if probable else None)
+    if _is_image(prediction):
+        probable = _PROBABILITY.fullmatch(image_stem(prediction)) is not None
+        pair = Pair(image_stem(truth), truth, None if probable else prediction, prediction if probable else None)
         return Pairs((pair,), kind)
     files = _Files(prediction)
-    pair = files.belonging_to(truth, _keys(truth.stem)) or files.only_one(truth)
+    pair = files.belonging_to(truth, _keys(image_stem(truth))) or files.only_one(truth)
     return Pairs((pair,), kind)
 
 
 def _pairs_of_folders(truth: Path, prediction: Path) -> Pairs:
     layout = _training_layout(truth)
     if layout is None:
-        candidates = [(path, _keys(path.stem)) for path in image_files(truth)]
+        candidates = [(path, _keys(image_stem(path))) for path in image_files(truth)]
     else:
-        candidates = [(one.labels, _keys(one.images[0].stem) + _keys(one.labels.stem)) for one in layout.samples]
+        candidates = [
+            (one.labels, _keys(image_stem(one.images[0])) + _keys(image_stem(one.labels))) for one in layout.samples
+        ]
     if not candidates:
         raise FileNotFoundError(f"truth: wanted a folder of label images, found none in {truth}")
     files = _Files(prediction)
@@ -151,8 +159,8 @@ def _pairs_of_sequence(name: str, truth: Path, prediction: Path, count: int) -> 
         raise FileNotFoundError(f"prediction: wanted the sequence {name} in {places[0]}, found none")
     frames: dict[int, Pair] = {}
     for path in image_files(folder):
-        probable = _PROBABILITY.fullmatch(path.stem)
-        numbers = re.findall(r"\d+", probable[1] if probable else path.stem)
+        probable = _PROBABILITY.fullmatch(image_stem(path))
+        numbers = re.findall(r"\d+", probable[1] if probable else image_stem(path))
         if not numbers:
             continue
         number = int(numbers[-1])
@@ -169,7 +177,7 @@ def _pairs_of_sequence(name: str, truth: Path, prediction: Path, count: int) -> 
         number, plane = int(match[1]), None if match[2] is None else int(match[2])
         if number not in frames:
             raise FileNotFoundError(f"{path}: wanted its prediction, frame {number}, in {folder}, found none")
-        title = f"{name}/{path.stem}" if name else path.stem
+        title = f"{name}/{image_stem(path)}" if name else image_stem(path)
         pairs.append(replace(frames[number], name=title, truth=path, plane=plane))
     return pairs
 
@@ -183,18 +191,18 @@ class _Files:
         self._labels: dict[str, Path] = {}
         self._probabilities: dict[str, Path] = {}
         for path in self.paths:
-            probable = _PROBABILITY.fullmatch(path.stem)
+            probable = _PROBABILITY.fullmatch(image_stem(path))
             place = self._probabilities if probable else self._labels
-            for key in _keys(probable[1] if probable else path.stem):
+            for key in _keys(probable[1] if probable else image_stem(path)):
                 place.setdefault(key, path)
         for path in self.paths:  # a whole stem is surer than part of one
-            if _PROBABILITY.fullmatch(path.stem) is None:
-                self._labels[path.stem] = path
+            if _PROBABILITY.fullmatch(image_stem(path)) is None:
+                self._labels[image_stem(path)] = path
 
     def belonging_to(self, truth: Path, keys: Iterable[str]) -> Pair | None:
         for key in keys:
             if key in self._labels or key in self._probabilities:
-                return Pair(truth.stem, truth, self._labels.get(key), self._probabilities.get(key))
+                return Pair(image_stem(truth), truth, self._labels.get(key), self._probabilities.get(key))
         return None
 
     def only_one(self, truth: Path) -> Pair:
@@ -202,7 +210,7 @@ class _Files:
         if len(labels) > 1 or len(probabilities) > 1 or not self.paths:
             held = several(path.name for path in self.paths) or "no images"
             raise FileNotFoundError(f"prediction: wanted that of {truth} in {self.folder}, found {held}")
-        return Pair(truth.stem, truth, next(iter(labels), None), next(iter(probabilities), None))
+        return Pair(image_stem(truth), truth, next(iter(labels), None), next(iter(probabilities), None))
 
 
 def _keys(stem: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unet_fast.data.images import SUFFIXES
+from unet_fast.data.formats import SUFFIXES, is_zarr
 
 LabelKind = Literal["instances", "mask", "classes", "freiburg"]
 
@@ -55,9 +55,10 @@ class Layout:
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the files of a folder that can be read as images, in natural order ("t2" before "t10")."""
-    files = (path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: natural_key(path.name))
+    """List what can be read as images in a folder, in natural order ("t2" before "t10"): files, and OME-Zarr images."""
+    shown = (path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    images = (path for path in shown if is_zarr(path) or (path.is_file() and path.suffix.lower() in SUFFIXES))
+    return sorted(images, key=lambda path: natural_key(path.name))
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
@@ -67,8 +68,8 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """List the folders in a folder, in natural order, without hidden ones."""
-    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """List the folders in a folder, in natural order, without hidden ones and OME-Zarr images."""
+    found = (path for path in folder.iterdir() if path.is_dir() and not (path.name.startswith(".") or is_zarr(path)))
     return sorted(found, key=lambda path: natural_key(path.name))
 
 

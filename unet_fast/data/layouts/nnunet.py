@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unet_fast.data.images import SUFFIXES
+from unet_fast.data.formats import SUFFIXES
 from unet_fast.data.layouts.found import Layout, Sample, counted, image_files, natural_key, several
 
 DESCRIPTION = "nnU-Net: imagesTr/CASE_0000.EXT with labelsTr/CASE.EXT and dataset.json"

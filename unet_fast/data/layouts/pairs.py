@@ -7,6 +7,7 @@ or in one (cellpose's `NAME.tif` and `NAME_masks.tif`).
 import re
 from pathlib import Path
 
+from unet_fast.data.formats import image_stem
 from unet_fast.data.layouts.found import Layout, Sample, counted, folders, image_files, several
 
 FOLDERS = "two folders: images|imgs|image with masks|labels|label (also under train/), files matched by stem"
@@ -48,10 +49,10 @@ def find_in_one_folder(folder: Path, images: str | None, labels: str | None) -> 
     if images is not None or labels is not None:
         return None
     files = image_files(folder)
-    truth = [path for path in files if _LABEL_SUFFIX.fullmatch(path.stem)]
+    truth = [path for path in files if _LABEL_SUFFIX.fullmatch(image_stem(path))]
     others = [path for path in files if path not in truth]
-    keys = {key for path in others for key in _image_keys(path.stem)}
-    if not any(key in keys for path in truth for key in _label_keys(path.stem)):
+    keys = {key for path in others for key in _image_keys(image_stem(path))}
+    if not any(key in keys for path in truth for key in _label_keys(image_stem(path))):
         return None
     samples, notes = _match(folder, others, truth)
     return Layout("images and labels in one folder", folder, samples, tuple(notes))
@@ -62,13 +63,13 @@ def _match(folder: Path, images: list[Path], truth: list[Path]) -> tuple[tuple[S
     _refuse_same_stem(truth)
     by_key: dict[str, Path] = {}
     for path in images:
-        for key in _image_keys(path.stem):
+        for key in _image_keys(image_stem(path)):
             by_key.setdefault(key, path)
-    by_key |= {path.stem: path for path in images}
+    by_key |= {image_stem(path): path for path in images}
     pairs: dict[Path, Path] = {}
     strangers = []
     for path in truth:
-        image = next((by_key[key] for key in _label_keys(path.stem) if key in by_key), None)
+        image = next((by_key[key] for key in _label_keys(image_stem(path)) if key in by_key), None)
         if image is None:
             strangers.append(path.name)
         elif image in pairs:
@@ -83,7 +84,7 @@ def _match(folder: Path, images: list[Path], truth: list[Path]) -> tuple[tuple[S
     bare = [path.name for path in images if path not in pairs]
     notes = [f"{counted(len(bare), 'image')} without a label image ({several(bare)})"] if bare else []
     notes += [f"{counted(len(strangers), 'label image')} without an image ({several(strangers)})"] if strangers else []
-    return tuple(Sample(image.stem, (image,), pairs[image]) for image in images if image in pairs), notes
+    return tuple(Sample(image_stem(image), (image,), pairs[image]) for image in images if image in pairs), notes
 
 
 def _image_keys(stem: str) -> list[str]:
@@ -106,6 +107,6 @@ def _named(by_name: dict[str, Path], usual: tuple[str, ...], asked: str | None) 
 def _refuse_same_stem(files: list[Path]) -> None:
     stems: dict[str, Path] = {}
     for path in files:
-        if path.stem in stems:
-            raise ValueError(f"{path}: wanted one file of this stem, got {stems[path.stem].name} too")
-        stems[path.stem] = path
+        if image_stem(path) in stems:
+            raise ValueError(f"{path}: wanted one file of this stem, got {stems[image_stem(path)].name} too")
+        stems[image_stem(path)] = path

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from unet_fast.data.images import TIFF_SUFFIXES
+from unet_fast.data.formats import TIFF_SUFFIXES, image_stem
 from unet_fast.data.layouts.found import Layout, Sample, image_files, several
 
 DESCRIPTION = "stacks: train-volume.tif with train-labels.tif (or raw.tif with labels.tif) in one folder"
@@ -21,7 +21,7 @@ def find(folder: Path, images: str | None, labels: str | None) -> Layout | None:
     notes = []
     pairs = _same_rest(volumes, truth)
     if not pairs and len(volumes) == 1 and truth:
-        chosen = min(truth, key=lambda path: "label" not in path.stem.lower())
+        chosen = min(truth, key=lambda path: "label" not in image_stem(path).lower())
         pairs = [(volumes[0], chosen)]
         if len(truth) > 1:
             others = several(path.name for path in truth if path != chosen)
@@ -31,12 +31,12 @@ def find(folder: Path, images: str | None, labels: str | None) -> Layout | None:
     bare = [path.name for path in volumes if path not in {volume for volume, _ in pairs}]
     if bare:
         notes.append(f"left out for want of labels: {several(bare)}")
-    samples = tuple(Sample(volume.stem, (volume,), label) for volume, label in pairs)
+    samples = tuple(Sample(image_stem(volume), (volume,), label) for volume, label in pairs)
     return Layout("image stacks", folder, samples, tuple(notes))
 
 
 def _is(path: Path, name: str | None, words: re.Pattern[str]) -> bool:
-    return words.fullmatch(path.stem) is not None if name is None else name in {path.name, path.stem}
+    return words.fullmatch(image_stem(path)) is not None if name is None else name in {path.name, image_stem(path)}
 
 
 def _same_rest(volumes: list[Path], truth: list[Path]) -> list[tuple[Path, Path]]:
@@ -46,5 +46,5 @@ def _same_rest(volumes: list[Path], truth: list[Path]) -> list[tuple[Path, Path]
 
 
 def _rest(words: re.Pattern[str], path: Path) -> tuple[str, str]:
-    match = words.fullmatch(path.stem)
-    return (match["before"], match["after"]) if match else (path.stem, "")
+    match = words.fullmatch(image_stem(path))
+    return (match["before"], match["after"]) if match else (image_stem(path), "")

@@ -1,78 +1,18 @@
-"""OME-Zarr images (NGFF 0.4 and 0.5), read and written chunk by chunk; needs the extra `[zarr]`."""
+"""OME-Zarr images (NGFF 0.4 and 0.5) that are written chunk by chunk; needs the extra `[zarr]`."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from unet_fast.data.pixel_size import PixelSize
-from unet_fast.prediction.arrays import Readable, sync_file
+from unet_fast.data.zarr_images import UNITS, Version, import_zarr, open_zarr
+from unet_fast.prediction.arrays import sync_file
 
-Version = Literal["0.4", "0.5"]
-
-_SIGNS = (".zattrs", ".zgroup", "zarr.json")
-_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm", "inch": "inch"}
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}  # in the order of the specification
 _LEVEL = "0"  # path of the full resolution
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr group."""
-    return path.is_dir() and any((path / sign).is_file() for sign in _SIGNS)
-
-
-def version_of(path: Path) -> Version:
-    """Return the version of an OME-Zarr image: 0.5 is stored as zarr 3, what was before as zarr 2."""
-    return "0.5" if (path / "zarr.json").is_file() else "0.4"
-
-
-def _zarr(what: str) -> ModuleType:
-    try:
-        import zarr  # noqa: PLC0415
-    except ImportError as error:
-        raise ValueError(f"{what} OME-Zarr needs zarr: pip install 'unet_fast[zarr]'") from error
-    return zarr
-
-
-def open_zarr(path: Path, mode: Literal["r", "r+"] = "r") -> tuple[Readable, str, PixelSize | None]:
-    """Open the full resolution of an OME-Zarr image.
-
-    Args:
-        path: folder of the image.
-        mode: "r" to read, "r+" to write, too.
-
-    Returns:
-        The array, its axes as letters (TCZYX) and the size of a pixel if the metadata tell it.
-
-    Raises:
-        ValueError: zarr is not installed, or the folder holds no OME-Zarr image.
-    """
-    zarr = _zarr(f"{path}: reading")
-    try:
-        group: Any = zarr.open_group(path, mode=mode)
-        attributes = dict(group.attrs)
-        image = attributes.get("ome", attributes)["multiscales"][0]
-        level = image["datasets"][0]
-        axes = "".join(axis["name"][0].upper() for axis in image["axes"])
-        array: Readable = group[level["path"]]
-    except Exception as error:  # zarr raises many kinds
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path}: cannot be read as an OME-Zarr image: {reason}") from error
-    return array, axes, _pixel_size(image, level, axes)
-
-
-def _pixel_size(image: dict[str, Any], level: dict[str, Any], axes: str) -> PixelSize | None:
-    scales = [step["scale"] for step in level.get("coordinateTransformations", []) if step["type"] == "scale"]
-    units = {letter: axis.get("unit") for letter, axis in zip(axes, image["axes"], strict=True)}
-    if not scales or units["X"] is None:
-        return None
-    sizes = {letter: size for letter, size in zip(axes, scales[0], strict=True) if units[letter] == units["X"]}
-    if "Y" not in sizes:
-        return None
-    return PixelSize(sizes["Y"], sizes["X"], _UNITS.get(units["X"], units["X"]), sizes.get("Z"))
 
 
 class ZarrPlanes:
@@ -147,7 +87,7 @@ class ZarrForm:
         Raises:
             ValueError: zarr is not installed.
         """
-        zarr = _zarr(f"{self.name}: writing")
+        zarr = import_zarr(f"{self.name}: writing")
         sides = dict(zip(self.axes, self.planes, strict=True)) | dict(zip("YX", self.size, strict=True))
         chunks = dict.fromkeys(self.axes, 1) | dict(zip("YX", self.chunk, strict=True))
         if classes is not None:
@@ -172,7 +112,7 @@ class ZarrForm:
         described = {"name": axis.lower(), "type": _TYPES[axis]}
         if _TYPES[axis] == "space" and self.pixel_size is not None and (axis != "Z" or self.pixel_size.z is not None):
             unit = self.pixel_size.unit
-            described["unit"] = next((name for name, short in _UNITS.items() if short == unit), unit)
+            described["unit"] = next((name for name, short in UNITS.items() if short == unit), unit)
         return described
 
     def _level(self, axes: list[str]) -> dict[str, Any]:
