@@ -25,8 +25,14 @@ endif()
 
 add_library(unet_fast_cpu STATIC csrc/cpu/dispatch.cpp)
 foreach(isa IN LISTS UNET_FAST_INSTRUCTION_SETS)
-  add_library(unet_fast_cpu_${isa} OBJECT ${UNET_FAST_CPU_KERNELS})
-  target_compile_definitions(unet_fast_cpu_${isa} PRIVATE UNET_FAST_ISA=${isa})
+  set(kernels ${UNET_FAST_CPU_KERNELS})
+  set(vector_isa ${isa})
+  if(isa STREQUAL "amx")
+    set(kernels ${UNET_FAST_CPU_AMX_KERNELS})
+    set(vector_isa avx512)
+  endif()
+  add_library(unet_fast_cpu_${isa} OBJECT ${kernels})
+  target_compile_definitions(unet_fast_cpu_${isa} PRIVATE UNET_FAST_ISA=${isa} UNET_FAST_VECTOR_ISA=${vector_isa})
   if(NOT MSVC)
     # No exceptions: a destructor would otherwise need a weak symbol (tests/test_symbols.py).
     target_compile_options(unet_fast_cpu_${isa} PRIVATE

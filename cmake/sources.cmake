@@ -35,6 +35,13 @@ set(UNET_FAST_CPU_PRODUCT
   csrc/cpu/winograd_weight_grad.cpp
 )
 set(UNET_FAST_CPU_KERNELS csrc/cpu/kernels.cpp ${UNET_FAST_CPU_PRODUCT})
+# What is compiled for AMX too: it multiplies matrices, which the other operators do not.
+set(UNET_FAST_CPU_AMX_KERNELS
+  ${UNET_FAST_CPU_KERNELS}
+  csrc/cpu/conv_relu.cpp
+  csrc/cpu/conv_relu_weight_grad.cpp
+  csrc/cpu/up_conv.cpp
+)
 set(UNET_FAST_CUDA_KERNELS
   csrc/cuda/conv_relu_mma.cu
   csrc/cuda/conv_relu_paths.cu

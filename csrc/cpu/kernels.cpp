@@ -6,6 +6,8 @@
 
 namespace unet_fast::UNET_FAST_ISA {
 
+using namespace UNET_FAST_VECTOR_ISA;
+
 const CpuKernels kernels = {
     .instruction_set = UNET_FAST_STRING(UNET_FAST_ISA),
     .mirror_tiles = mirror_tiles,

@@ -1,6 +1,7 @@
 // The CPU kernels of one instruction set, and the table through which they are chosen at load.
 // Every .cpp beside this file is compiled once per instruction set with UNET_FAST_ISA = generic, avx2, avx512 or amx
-// and defines its functions in that namespace. No std containers here: see core/portable.h.
+// and defines its functions in that namespace; for amx, the convolutions alone are. No std containers here: see
+// core/portable.h.
 #pragma once
 
 #include "ops/elastic_warp.h"
@@ -59,11 +60,11 @@ struct CpuKernels {
 };
 
 #ifdef UNET_FAST_ISA
+// The convolutions: what has a use for a unit that multiplies matrices.
 namespace UNET_FAST_ISA {
 
 extern const CpuKernels kernels;
 
-void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
 void conv_relu(const ConvReluArgs& args, const Threads& threads);
 bool conv_relu_fuses(const ConvReluArgs& args);
 void conv_relu_pack(const ConvReluArgs& args, const Threads& threads);
@@ -77,6 +78,13 @@ void up_conv_data_grad(const UpConvDataGradArgs& args, const Threads& threads);
 int64_t up_conv_data_grad_workspace(const UpConvDataGradArgs& args, const Threads& threads);
 void up_conv_weight_grad(const UpConvWeightGradArgs& args, const Threads& threads);
 int64_t up_conv_weight_grad_workspace(const UpConvWeightGradArgs& args, const Threads& threads);
+
+}  // namespace UNET_FAST_ISA
+
+// The others, which amx shares with avx512.
+namespace UNET_FAST_VECTOR_ISA {
+
+void mirror_tiles(const MirrorTilesArgs& args, const Threads& threads);
 void max_pool(const MaxPoolArgs& args, const Threads& threads);
 void max_pool_backward(const MaxPoolBackwardArgs& args, const Threads& threads);
 void head(const HeadArgs& args, const Threads& threads);
@@ -92,7 +100,7 @@ void weight_map(const WeightMapArgs& args, const Threads& threads);
 void weighted_cross_entropy(const WeightedCrossEntropyArgs& args, const Threads& threads);
 void weighted_cross_entropy_backward(const WeightedCrossEntropyBackwardArgs& args, const Threads& threads);
 
-}  // namespace UNET_FAST_ISA
+}  // namespace UNET_FAST_VECTOR_ISA
 #endif
 
 }  // namespace unet_fast
