@@ -15,7 +15,8 @@ Score = Literal["auto", "seg", "iou", "rand_error", "pixel_error"]
 # at 2e-3; at 5e-3, reached over 100 steps, neither of two seeds learned. Adam reaches 0.92 (two seeds) after 640
 # steps. Shorter runs of base 8 (three seeds each, benchmarks/results/2026-11-25-learning-rates): SGD learns at 1e-3
 # and 3e-3, not at 3e-4 and 1e-2; Adam is best at 2e-3, where every seed learns. Averaged weights, steps of four tiles
-# and a warmup did not help in so short a time.
+# and a warmup did not help in so short a time. A wider network wants less: at base 32 (usiigaci, tiles of 476) Adam at
+# 1.5e-3 left what it had learned after 600 steps, for good.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "modern": {"optimizer": "adam", "lr": 2e-3, "momentum": 0.9, "schedule": "cosine"},
@@ -49,7 +50,7 @@ class TrainConfig:
         backend: "native" for this package's operators, "torch" for plain PyTorch.
         dropout: probability at the end of the contracting path, 0.5 in the released model.
         optimizer: "sgd" with momentum, or "adam" (AdamW where weight_decay is above 0).
-        lr: learning rate.
+        lr: learning rate; a network wider than base 16 may want less with Adam.
         momentum: of SGD; the first beta of Adam.
         weight_decay: decoupled decay of the weights for Adam, an L2 term for SGD.
         schedule: the learning rate is constant, or falls to zero along a cosine until the run's end.
