@@ -1,7 +1,7 @@
 // Winograd's convolution, forward and for the gradient of x, in three schedules. Each makes U, unless it is given.
 //
-// Wide: for images whose V would not fit into a cache. A task takes about 30 tiles through everything: their
-// V and one block of M stay in the second-level cache, and U comes from the third while the product before is computed.
+// Wide: for images whose V would not fit into a cache. A task takes about 30 tiles through everything: their V and M of
+// 32 outputs stay in the second-level cache, and U comes from the third while the product before is computed.
 //
 // By blocks: for deep layers, whose U is larger than their V, and for few tiles. V of all tiles is made first; a task
 // is one block of outputs for many tiles. It makes U of some channels, multiplies, and goes on to the next ones: U,

@@ -14,6 +14,11 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / sign).is_file() for sign in _ZARR_SIGNS)
 
 
+def is_file_or_zarr(path: Path) -> bool:
+    """Whether a path is to be read as one image, and not searched as a folder of images."""
+    return path.is_file() or is_zarr(path)
+
+
 def image_stem(image: Path) -> str:
     """Return the name of an image without what tells its format: ".tif", ".ome.tif" and ".ome.zarr" are dropped."""
     return re.sub(r"\.ome$", "", image.stem, flags=re.IGNORECASE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unet_fast.data import image_files
-from unet_fast.data.formats import image_stem, is_zarr
+from unet_fast.data.formats import image_stem, is_file_or_zarr, is_zarr
 from unet_fast.data.zarr_images import Version, version_of
 
 OutputLayout = Literal["auto", "files", "ctc", "isbi"]
@@ -89,7 +89,7 @@ def find_jobs(
 
 
 def _images(source: Path) -> list[Path]:
-    if source.is_file() or is_zarr(source):
+    if is_file_or_zarr(source):
         return [source]
     files: list[Path] = []
     if source.is_dir():
@@ -97,7 +97,7 @@ def _images(source: Path) -> list[Path]:
     elif _GLOB.search(str(source)):
         anchor = Path(source.anchor)
         pattern = source.relative_to(anchor) if source.is_absolute() else source
-        files = sorted(path for path in anchor.glob(str(pattern)) if path.is_file() or is_zarr(path))
+        files = sorted(path for path in anchor.glob(str(pattern)) if is_file_or_zarr(path))
     if not files:
         raise FileNotFoundError(f"input: wanted an image or a folder of images, got {source}")
     return files

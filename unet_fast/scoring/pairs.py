@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unet_fast.data.formats import image_stem, is_zarr
+from unet_fast.data.formats import image_stem, is_file_or_zarr
 from unet_fast.data.layouts import Layout, find_samples, image_files
 from unet_fast.data.layouts.found import LabelKind, folders, several
 
@@ -78,9 +78,9 @@ def find_pairs(truth: Path, prediction: Path) -> Pairs:
     for path, name in ((truth, "truth"), (prediction, "prediction")):
         if not path.exists():
             raise FileNotFoundError(f"{name}: wanted a file or folder, found none at {path}")
-    if _is_image(truth):
+    if is_file_or_zarr(truth):
         return _pairs_of_file(truth, prediction)
-    if _is_image(prediction):
+    if is_file_or_zarr(prediction):
         raise ValueError(f"prediction: wanted a folder as the truth {truth} is one, got the file {prediction}")
     sequences = _sequences(truth)
     if sequences:
@@ -89,13 +89,9 @@ def find_pairs(truth: Path, prediction: Path) -> Pairs:
     return _pairs_of_folders(truth, prediction)
 
 
-def _is_image(path: Path) -> bool:
-    return path.is_file() or is_zarr(path)
-
-
 def _pairs_of_file(truth: Path, prediction: Path) -> Pairs:
     kind: LabelKind | None = "instances" if _FRAME_TRUTH.fullmatch(truth.name) else None
-    if _is_image(prediction):
+    if is_file_or_zarr(prediction):
         probable = _PROBABILITY.fullmatch(image_stem(prediction)) is not None
         pair = Pair(image_stem(truth), truth, None if probable else prediction, prediction if probable else None)
         return Pairs((pair,), kind)
