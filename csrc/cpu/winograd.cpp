@@ -73,9 +73,8 @@ void multiply_group(const Problem& problem, const Wide& plan, int64_t begin, int
                     const float* v, const float* u, float* m) {
   Products product(problem, tiles, m + plan.group * plan.m_floats);
   for (int64_t p = 0; p < kPoints; ++p) {
-    for (int64_t t = tiles * p / kPoints; t < tiles * (p + 1) / kPoints; ++t) {
-      for (int64_t b = begin; b < end; ++b) problem.expect_output(b, first + t);
-    }
+    const int64_t expected = tiles * p / kPoints, more = tiles * (p + 1) / kPoints - expected;
+    for (int64_t b = begin; b < end; ++b) problem.expect_output(b, first + expected, more);
     const float* const after =
         p + 1 < kPoints ? problem.u_of(u, p + 1, begin) : problem.u_of(u, 0, end % problem.blocks);
     multiply_point(problem, product, p, begin, end, v + p * problem.v_plane(tiles), u, after, plan.m_floats,
@@ -89,20 +88,21 @@ void transform_first_layer(const Problem& problem, const ConvReluArgs& first, co
                            int64_t tiles, float* x, float* v) {
   const TileGrid& grid = problem.in[0].grid;
   for (int64_t t = 0; t < tiles;) {
-    const int64_t tile = begin + t, column = tile % grid.columns, line = tile / grid.columns;
-    const int64_t run = smaller(tiles - t, grid.columns - column);
+    const Tile tile = grid.tile(begin + t);
+    const int64_t run = smaller(tiles - t, grid.columns - tile.column);
     TiledImages part[2] = {problem.in[0], problem.in[1]};
     FewChannelsWindow window = {
-        .image = line / grid.rows, .y = line % grid.rows * kTileOut, .x = column * kTileOut, .rows = 0, .columns = 0};
+        .image = tile.image, .y = tile.row * kTileOut, .x = tile.column * kTileOut, .rows = 0, .columns = 0};
     window.rows = smaller(kTileIn, part[0].height - window.y);
     window.columns = smaller(kTileOut * run + 2, part[0].width - window.x);
     few_channels_window(first, weights, window, x);
     part[0].row_stride = window.columns * part[0].channels;
     part[0].image_stride = 0;
     part[0].data = x - window.y * part[0].row_stride - window.x * part[0].channels;  // of pixel (0, 0)
-    for (const int64_t end = t + run; t < end; ++t) {
-      transform_input_tile(part, begin + t, v + t * kPanel, problem.v_plane(tiles), tiles * kPanel);
-    }
+    grid.visit(begin + t, run, [&](int64_t i, const Tile& at) {
+      transform_input_tile(part, at, v + (t + i) * kPanel, problem.v_plane(tiles), tiles * kPanel);
+    });
+    t += run;
   }
 }
 
@@ -122,15 +122,13 @@ void run_wide(const Problem& problem, const ConvReluArgs& args, const Threads& t
       float* const x = v + plan.worker_floats() - plan.x_floats;
       transform_first_layer(problem, *args.first, first_weights, first, tiles, x, v);
     } else {
-      for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
+      problem.transform_input(first, 0, tiles, tiles, v);
     }
     for (int64_t begin = 0; begin < problem.blocks; begin += plan.group) {
       const int64_t end = smaller(begin + plan.group, problem.blocks);
       multiply_group(problem, plan, begin, end, first, tiles, v, u, m);
       for (int64_t b = begin; b < end; ++b) {
-        for (int64_t t = 0; t < tiles; ++t) {
-          problem.transform_output(b, first, t, tiles, m + (b - begin) * plan.m_floats);
-        }
+        problem.transform_output(b, first, 0, tiles, tiles, m + (b - begin) * plan.m_floats);
       }
     }
     finish_streams();
@@ -176,7 +174,7 @@ void run_by_points(const Problem& problem, const ConvReluArgs& args, const Threa
     const auto first_u_of = [&](int64_t task) {
       return problem.u_of(u, task / plan.groups, task % plan.groups * plan.group);
     };
-    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
+    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, t + 1, tiles, v); };
     const auto multiply = [&](int64_t task, int64_t worker) {
       const int64_t p = task / plan.groups, begin = task % plan.groups * plan.group;
       const int64_t end = smaller(begin + plan.group, problem.blocks);
@@ -187,7 +185,8 @@ void run_by_points(const Problem& problem, const ConvReluArgs& args, const Threa
                      m + begin * plan.m_floats + p * problem.m_plane(tiles));
     };
     const auto transform_output = [&](int64_t i, int64_t) {
-      problem.transform_output(i / tiles, first, i % tiles, tiles, m + i / tiles * plan.m_floats);
+      const int64_t b = i / tiles, t = i % tiles;
+      problem.transform_output(b, first, t, t + 1, tiles, m + b * plan.m_floats);
       if (problem.out[0].streams) finish_streams();
     };
     parallel_phases(threads, problem.make_u(own_u, packed || chunk > 0), phase_of_items(tiles, 4, transform_input),
@@ -251,7 +250,7 @@ void run_block(const Problem& problem, const ByBlocks& plan, const float* packed
                        (end - begin) * (asks_for_u ? block.lanes() : tiles), m + p * problem.m_plane(tiles));
     }
   }
-  for (int64_t t = 0; t < tiles; ++t) problem.transform_output(b, first, t, tiles, m);
+  problem.transform_output(b, first, 0, tiles, tiles, m);
   finish_streams();
 }
 
@@ -268,7 +267,7 @@ void run_by_blocks(const Problem& problem, const ConvReluArgs& args, const Threa
     float *const v = args.workspace, *const workers = v + parts.pieces * plan.v_floats;
     const auto transform_input = [&](int64_t t, int64_t) {
       const int64_t part = parts.piece_of(t), begin = parts.begin(part);
-      problem.transform_input(pass_begin + begin, t - begin, parts.size(part), v + part * plan.v_floats);
+      problem.transform_input(pass_begin + begin, t - begin, t - begin + 1, parts.size(part), v + part * plan.v_floats);
     };
     const auto run_task = [&](int64_t task, int64_t worker) {
       const int64_t b = task / parts.pieces, part = task % parts.pieces;

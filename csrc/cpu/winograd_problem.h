@@ -102,19 +102,27 @@ struct Problem {
     });
   }
 
-  // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
-  void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+  // Tiles [first + begin, first + end) of the grid become tiles [begin, end) of the `tiles` in V.
+  void transform_input(int64_t first, int64_t begin, int64_t end, int64_t tiles, float* v) const {
+    in[0].grid.visit(first + begin, end - begin, [&](int64_t t, const Tile& tile) {
+      transform_input_tile(in, tile, v + (begin + t) * kPanel, v_plane(tiles), tiles * kPanel);
+    });
   }
 
-  void expect_output(int64_t block, int64_t tile) const {
+  void expect_output(int64_t block, int64_t first, int64_t tiles) const {
     const TiledOutput& image = out[owner(block)];
-    if (!image.streams) expect_output_tile(image, tile, lane_block(block));
+    if (image.streams) return;
+    const LaneBlock lanes = lane_block(block);
+    image.grid.visit(first, tiles, [&](int64_t, const Tile& tile) { expect_output_tile(image, tile, lanes); });
   }
 
-  void transform_output(int64_t block, int64_t first, int64_t t, int64_t tiles, const float* m) const {
+  // y of tiles [first + begin, first + end) of the grid from tiles [begin, end) of the `tiles` in M of a block.
+  void transform_output(int64_t block, int64_t first, int64_t begin, int64_t end, int64_t tiles, const float* m) const {
+    const TiledOutput& image = out[owner(block)];
     const LaneBlock lanes = lane_block(block);
-    transform_output_tile(out[owner(block)], first + t, lanes, m + t * lanes.lanes(), m_plane(tiles));
+    image.grid.visit(first + begin, end - begin, [&](int64_t t, const Tile& tile) {
+      transform_output_tile(image, tile, lanes, m + (begin + t) * lanes.lanes(), m_plane(tiles));
+    });
   }
 };
 

@@ -12,12 +12,31 @@ UNET_FAST_FUNCTION int64_t plane_floats(int64_t floats) { return (divide_up(floa
 
 UNET_FAST_FUNCTION int64_t padded_channels(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
+struct Tile {
+  int64_t image, row, column;  // of the grid
+};
+
 // Tiles of 4 x 4 output pixels, row by row through all images; those at the lower and the right edge may be cut.
 struct TileGrid {
   int64_t images, rows, columns;
   TileGrid(int64_t images, int64_t out_height, int64_t out_width)
       : images(images), rows(divide_up(out_height, kTileOut)), columns(divide_up(out_width, kTileOut)) {}
   UNET_FAST_METHOD int64_t count() const { return images * rows * columns; }
+  UNET_FAST_METHOD Tile tile(int64_t index) const {
+    return {index / columns / rows, index / columns % rows, index % columns};
+  }
+  // visit(t, tile) for tiles first + t, t < tiles: divides once, which takes as long as many a thing done to a tile.
+  template <class Visit>
+  UNET_FAST_METHOD void visit(int64_t first, int64_t tiles, const Visit& visit) const {
+    Tile at = tile(first);
+    for (int64_t t = 0; t < tiles; ++t) {
+      visit(t, at);
+      if (++at.column < columns) continue;
+      at.column = 0;
+      if (++at.row < rows) continue;
+      at.row = 0, ++at.image;
+    }
+  }
 };
 
 // A batch of images under the grid.
@@ -77,21 +96,22 @@ struct TiledOutput {
 
 // (B^T d B)[p][c] of a tile for all channels, at v[p * plane + c / kPanel * panel + c % kPanel]; the channels that pad
 // the last panel are 0.
-void transform_input_tile(const TiledImages& images, int64_t tile, float* v, int64_t plane, int64_t panel);
+void transform_input_tile(const TiledImages& images, const Tile& tile, float* v, int64_t plane, int64_t panel);
 
 // The same for two sources; the panels of the second one follow those of the first.
-void transform_input_tile(const TiledImages (&sources)[2], int64_t tile, float* v, int64_t plane, int64_t panel);
+void transform_input_tile(const TiledImages (&sources)[2], const Tile& tile, float* v, int64_t plane, int64_t panel);
 
 // (A dy A^T)[p] of a tile for the outputs of a block, at to[p * plane + lane], idle lanes 0. Adds the 4 x 4 values of
 // each output to output_sum[lane], too.
-void transform_gradient_tile(const TiledImages& grad, int64_t tile, const LaneBlock& block, float* to, int64_t plane,
-                             float* output_sum);
+void transform_gradient_tile(const TiledImages& grad, const Tile& tile, const LaneBlock& block, float* to,
+                             int64_t plane, float* output_sum);
 
 // Asks for the memory that transform_output_tile will store to, while there is something else to do.
-void expect_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block);
+void expect_output_tile(const TiledOutput& out, const Tile& tile, const LaneBlock& block);
 
 // y of a tile for the outputs of a block, from m[p * plane + lane].
-void transform_output_tile(const TiledOutput& out, int64_t tile, const LaneBlock& block, const float* m, int64_t plane);
+void transform_output_tile(const TiledOutput& out, const Tile& tile, const LaneBlock& block, const float* m,
+                           int64_t plane);
 
 // A weight (o, c, ky, kx), wherever it lies.
 struct WeightTaps {

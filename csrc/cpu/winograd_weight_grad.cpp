@@ -51,16 +51,18 @@ struct Problem {
   static int64_t y_plane(int64_t tiles) { return plane_floats(tiles * kMaxLanes); }
   int64_t u_plane() const { return plane_floats(channels * kMaxLanes); }
 
-  // Tile `first` + t of the grid becomes tile t of the `tiles` in V.
-  void transform_input(int64_t first, int64_t t, int64_t tiles, float* v) const {
-    transform_input_tile(in, first + t, v + t * kPanel, v_plane(tiles), tiles * kPanel);
+  // Tiles [first + begin, first + end) of the grid become tiles [begin, end) of the `tiles` in V.
+  void transform_input(int64_t first, int64_t begin, int64_t end, int64_t tiles, float* v) const {
+    grad.grid.visit(first + begin, end - begin, [&](int64_t t, const Tile& tile) {
+      transform_input_tile(in, tile, v + (begin + t) * kPanel, v_plane(tiles), tiles * kPanel);
+    });
   }
 
   // The same in the transformed gradient of one block of outputs.
   void transform_gradient(const LaneBlock& block, int64_t first, int64_t tiles, float* y, float* bias_sum) const {
-    for (int64_t t = 0; t < tiles; ++t) {
-      transform_gradient_tile(grad, first + t, block, y + t * block.lanes(), y_plane(tiles), bias_sum + block.first);
-    }
+    grad.grid.visit(first, tiles, [&](int64_t t, const Tile& tile) {
+      transform_gradient_tile(grad, tile, block, y + t * block.lanes(), y_plane(tiles), bias_sum + block.first);
+    });
   }
 
   // V^T Y at point p for channels [begin, end) into (or, if `add`, added to) u, panel by panel; the sums at the next
@@ -127,7 +129,7 @@ void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t 
   const Pieces pieces(end - begin, plan.tiles);
   for (int64_t piece = 0; piece < pieces.pieces; ++piece) {
     const int64_t first = begin + pieces.begin(piece), tiles = begin + pieces.begin(piece + 1) - first;
-    for (int64_t t = 0; t < tiles; ++t) problem.transform_input(first, t, tiles, v);
+    problem.transform_input(first, 0, tiles, tiles, v);
     for (int64_t b = begin_block; b < end_block; ++b) {
       const LaneBlock block(b, problem.grad.channels);
       const ItemProduct product(Use::gradient, block.vectors, kPanel);
@@ -212,7 +214,7 @@ void run_deep(const Problem& problem, float* workspace, const Threads& threads) 
   const Pieces chunks(problem.tiles(), plan.tiles);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
-    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, tiles, v); };
+    const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, t + 1, tiles, v); };
     const auto sum_task = [&](int64_t task, int64_t worker) {
       sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v,
                 v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
