@@ -29,12 +29,17 @@ void multiply_point(const Problem& problem, Products& product, int64_t p, int64_
 
 // ---- wide
 
-// Of a task: a multiple of what either product takes at a time. Split products are so fast that U, which comes from the
-// third-level cache once per task, holds them up: unless V and M of a task stay in the second-level cache, they get
-// tasks large enough to compute while it comes, as long as every thread has some.
+// Of a task, at most. Where products are not split, about 28, so that all threads get equally many tasks.
+//
+// Split products are so fast that U, which comes from the third-level cache once per task, holds them up: unless V and
+// M of a task stay in the second-level cache, they get tasks large enough to compute while it comes, as long as every
+// thread has some.
 int64_t task_tiles(const Problem& problem, int threads) {
-  constexpr int64_t kItems = max_items(kMaxVectors);
-  if (!problem.split) return divide_up(28, kItems) * kItems;
+  if (!problem.split) {
+    constexpr int64_t kItems = max_items(kMaxVectors);
+    const int64_t most = divide_up(28, kItems) * kItems, rounds = divide_up(problem.tiles(), most * threads);
+    return larger(kItems, divide_up(problem.tiles(), rounds * threads));
+  }
   constexpr int64_t kFew = 32, kMany = 128;
   if (problem.channels + problem.blocks * kMaxLanes <= 192) return kFew;
   return smaller(kMany, larger(kFew, divide_up(problem.tiles(), 2 * threads)));
