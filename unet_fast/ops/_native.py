@@ -7,14 +7,12 @@ with a `torch.autograd.Function` where one is asked for.
 
 import functools
 import hashlib
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.utils.dlpack
 
 from unet_fast._version import __version__
 
@@ -61,13 +59,6 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
 
 
-# From this size on, malloc takes fresh pages and gives them back again.
-_POOLED_BYTES = 1 << 20
-# DLPack's code of each dtype: 0 int, 1 unsigned, 2 float, 4 bfloat16, 6 bool.
-_TYPE_CODES = {torch.float32: 2, torch.bfloat16: 4, torch.uint8: 1, torch.uint16: 1, torch.uint32: 1, torch.bool: 6}
-_TYPE_CODES |= {torch.int32: 0, torch.int64: 0}
-
-
 def empty(
     like: torch.Tensor,
     size: Sequence[int],
@@ -80,17 +71,11 @@ def empty(
     pages costs as much as a convolution.
     """
     dtype = dtype or like.dtype
-    is_real = type(like) in (torch.Tensor, torch.nn.Parameter)  # not a stand-in, as in torch.compile
-    code = _TYPE_CODES.get(dtype)
-    if not is_real or code is None or not like.is_cpu or math.prod(size) * dtype.itemsize < _POOLED_BYTES:
-        return torch.empty(size, dtype=dtype, device=like.device, memory_format=memory_format)
-    order = (0, 2, 3, 1) if memory_format == torch.channels_last else range(len(size))  # outermost first
-    stride, step = [0] * len(size), 1
-    for dim in reversed(order):
-        stride[dim] = step
-        step *= size[dim]
-    capsule = _C.pooled_empty(list(size), stride, code, 8 * dtype.itemsize)
-    return torch.utils.dlpack.from_dlpack(capsule)
+    if type(like) in (torch.Tensor, torch.nn.Parameter) and like.is_cpu:  # not a stand-in, as in torch.compile
+        pooled: torch.Tensor | None = _C.pooled_empty(size, dtype, memory_format == torch.channels_last)
+        if pooled is not None:
+            return pooled
+    return torch.empty(size, dtype=dtype, device=like.device, memory_format=memory_format)
 
 
 def empty_cache() -> None:
