@@ -10,11 +10,13 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
 from unet_fast._version import __version__
+
+Result = TypeVar("Result")
 
 _MEND = "run `pip install .` in the checkout (or `pip install unet_fast`) with this Python"
 
@@ -81,6 +83,25 @@ def empty(
 def empty_cache() -> None:
     """Return the CPU memory that is kept for later results to the operating system, where none of it is in use."""
     _C.release_free_blocks()
+
+
+def with_threads_awake(function: Callable[[], Result]) -> Result:
+    """Call a function during which torch's threads stay awake for this package's operators on the CPU.
+
+    Between two operators threads fall asleep (at once with OMP_WAIT_POLICY=PASSIVE), and waking them takes as long as a
+    small convolution. `UNet.forward` does this itself; a training step gains where its backward pass is in it, too:
+
+        with_threads_awake(lambda: loss_of(net(image)).backward())
+
+    Within, PyTorch's own operators have one thread. In a call of itself, and in torch.compile, it merely calls.
+
+    Args:
+        function: takes nothing; may raise.
+
+    Returns:
+        What the function returns.
+    """
+    return function() if torch.compiler.is_compiling() else cast("Result", _C.with_threads_awake(function))
 
 
 def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:
