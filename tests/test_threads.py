@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -115,11 +114,9 @@ def test_awake_threads_do_not_sleep(two_threads):
     def call():
         before = {thread: switches(thread, ["voluntary"]) for thread in masks()}
         for _ in range(calls):
-            time.sleep(1e-3)
             ops.weight_map(LABELS, WEIGHT)
         return {thread: switches(thread, ["voluntary"]) - count for thread, count in before.items()}
 
     ops.weight_map(LABELS, WEIGHT)  # so that the pool's threads exist
     slept = ops.with_threads_awake(call)
-    assert slept.pop(threading.get_native_id()) >= calls
     assert all(count < calls / 2 for count in slept.values())

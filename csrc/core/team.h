@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <mutex>
@@ -31,15 +32,17 @@ class Team {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
-  // What the others do until the leader closes the team.
+  // What the others do until the leader closes the team. Who has waited for 0.2 ms naps: the leader may have much to do
+  // alone, and there may be more threads than processors.
   void serve() {
     constexpr int kPatience = 4096;
+    constexpr auto kNap = std::chrono::microseconds(50);
     serving_.fetch_add(1, std::memory_order_relaxed);
     for (int spins = 0; !closed_.load(std::memory_order_acquire); ++spins) {
       if (take_range()) {
         spins = 0;
       } else if (spins > kPatience) {
-        std::this_thread::yield();
+        std::this_thread::sleep_for(kNap);
       } else {
         pause_briefly();
       }
