@@ -32,19 +32,21 @@ class Team {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
-  // What the others do until the leader closes the team. Who has waited for 0.2 ms naps: the leader may have much to do
-  // alone, and there may be more threads than processors.
+  // What the others do until the leader closes the team. Who waits for long, since the leader has much to do alone,
+  // lets others have the processor (after 0.2 ms), then naps (after some 2 ms).
   void serve() {
-    constexpr int kPatience = 4096;
-    constexpr auto kNap = std::chrono::microseconds(50);
+    constexpr int kPauses = 4096, kYields = 4096;
     serving_.fetch_add(1, std::memory_order_relaxed);
     for (int spins = 0; !closed_.load(std::memory_order_acquire); ++spins) {
       if (take_range()) {
         spins = 0;
-      } else if (spins > kPatience) {
-        std::this_thread::sleep_for(kNap);
-      } else {
+      } else if (spins < kPauses) {
         pause_briefly();
+      } else if (spins < kPauses + kYields) {
+        std::this_thread::yield();
+      } else {
+        spins = kPauses + kYields;
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
     }
     serving_.fetch_sub(1, std::memory_order_relaxed);
