@@ -27,4 +27,16 @@ UNET_FAST_FUNCTION void transpose(Vector (&rows)[kRows]) {
   if constexpr (kStep > 1) transpose<kRows, kStep / 2>(rows);
 }
 
+template <size_t... kLane>
+UNET_FAST_FUNCTION Vector quarters_in_order(Vector value, std::index_sequence<kLane...>) {
+  return __builtin_shufflevector(value, value, (kLane % (kLanes / 4) * 4 + kLane / (kLanes / 4))...);
+}
+
+// Every fourth of 4 kLanes values side by side: parts[j] becomes values j, j + 4, j + 8, ...
+UNET_FAST_FUNCTION void deinterleave_quarters(Vector (&parts)[4]) {
+  transpose(parts);  // lane 4 j + i of a part came from vector i
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) parts[j] = quarters_in_order(parts[j], std::make_index_sequence<kLanes>());
+}
+
 }  // namespace unet_fast::UNET_FAST_ISA
