@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -177,9 +178,12 @@ def compare(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
         del result
         times: dict[str, list[float]] = {name: [] for name in others}
 
+        order = deque(others)
+
         def run_others() -> None:
-            for name, call in others.items():
-                times[name].append(_seconds(call))
+            for name in order:
+                times[name].append(_seconds(others[name]))
+            order.rotate(1)  # what a call leaves in the caches, and which threads asleep, meets another in each round
 
         warm_up = _seconds(run_others) + _seconds(ours)
         times = {name: [] for name in others}

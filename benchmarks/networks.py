@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unet_fast.loss import weighted_cross_entropy
 from unet_fast.model import UNet
+from unet_fast.ops import with_threads_awake
 
 NCHW, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 COMPILED, FROZEN = "torch.compile", "torch.compile frozen channels_last"
@@ -97,9 +98,11 @@ def training_step(
     compute = net if model is None else model
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.99)
 
+    def add_gradients() -> None:
+        weighted_cross_entropy(compute(image), classes, weights, backend=net.backend).backward()
+
     def step() -> tuple[Tensor, ...]:
-        loss = weighted_cross_entropy(compute(image), classes, weights, backend=net.backend)
-        loss.backward()
+        with_threads_awake(add_gradients) if net.is_native_on_cpu else add_gradients()
         optimizer.step()
         gradients = tuple(parameter.grad for parameter in net.parameters() if parameter.grad is not None)
         optimizer.zero_grad(set_to_none=True)

@@ -59,6 +59,7 @@ set(UNET_FAST_CUDA_SM90A_KERNELS
 )
 set(UNET_FAST_BINDING_SOURCES
   csrc/binding/module.cpp
+  csrc/binding/dlpack.cpp
   csrc/binding/tensor.cpp
   csrc/binding/check.cpp
   csrc/binding/torch_threads.cpp

@@ -155,6 +155,11 @@ class UNet(nn.Module):
         return geometry.Sides.of(self.depth)
 
     @property
+    def is_native_on_cpu(self) -> bool:
+        """Whether this package's operators compute it, on the CPU."""
+        return self.backend == "native" and self.head.weight.is_cpu
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What the class has to be called with, besides the backend, to build this network again."""
         names = ("channels", "classes", "base", "depth", "variant", "dropout")
@@ -171,8 +176,13 @@ class UNet(nn.Module):
                 backend they have no gradient, and a pixel's bits depend on nothing but its scores.
         """
         self._check(image)
-        on_cpu = self.backend == "native" and image.is_cpu
-        x = image.float() if on_cpu and image.dtype in {torch.bfloat16, torch.float16} else image
+        if not self.is_native_on_cpu:
+            return self._compute(image, dropout_seeds, softmax)
+        x = image.float() if image.dtype in {torch.bfloat16, torch.float16} else image
+        result = ops.with_threads_awake(partial(self._compute, x, dropout_seeds, softmax))
+        return result if softmax else result.to(image.dtype)
+
+    def _compute(self, x: Tensor, dropout_seeds: Seeds, softmax: bool) -> Tensor:
         recomputes = self.gradient_checkpointing and torch.is_grad_enabled()
         run = partial(_recompute, dropout_seeds is None) if recomputes else _call
         skips: list[Tensor] = []
@@ -183,7 +193,7 @@ class UNet(nn.Module):
         for step in range(self.depth):
             x = run(self._expand, x, skips.pop(), step)
         result: Tensor = self._op.head(x, *self.head.in_dtype_of(x), softmax=softmax)
-        return result if softmax else result.to(image.dtype)
+        return result
 
     def _contract(self, x: Tensor, level: int, seeds: Seeds) -> tuple[Tensor, Tensor]:
         """Convolve twice; return what goes across, cropped to what comes back up, and what goes down, pooled."""
@@ -243,7 +253,7 @@ class UNet(nn.Module):
         contracting, expanding = self._blocks()
         threes = [conv for block in contracting + expanding for conv in (block.conv1, block.conv2)]
         convolutions = [module for module in self.modules() if isinstance(module, _Convolution)]
-        if self.backend == "native" and self.head.weight.is_cpu:
+        if self.is_native_on_cpu:
             dtype = torch.float32  # is computed in there
         for conv in convolutions:
             conv.convert(dtype)

@@ -1,8 +1,8 @@
 """The networks that can be trained, by name: the U-Net and the baselines of the paper.
 
 What the trainer, prediction and model files ask of each: `kind`, `channels`, `classes`, `base`, `sides` (which sides it
-reads, and what they become), `settings` (to build it again), `maps_per_channel`, `packed_weights` and
-`forward(image, dropout_seeds, softmax)`.
+reads, and what they become), `settings` (to build it again), `maps_per_channel`, `is_native_on_cpu`, `packed_weights`
+and `forward(image, dropout_seeds, softmax)`.
 """
 
 from typing import Any

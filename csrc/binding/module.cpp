@@ -38,6 +38,7 @@ PYBIND11_MODULE(_C, module, py::mod_gil_not_used()) {
   module.def("supported_instruction_sets", &supported_instruction_sets);
   module.def("set_instruction_set", &set_instruction_set, py::arg("name"));
   bind_pool(module);
+  bind_torch_threads(module);
   bind_mirror_tiles(module);
   bind_conv_relu(module);
   bind_conv_relu_weight_grad(module);

@@ -6,6 +6,7 @@
 namespace unet_fast {
 
 void bind_pool(pybind11::module_& module);
+void bind_torch_threads(pybind11::module_& module);
 void bind_mirror_tiles(pybind11::module_& module);
 void bind_conv_relu(pybind11::module_& module);
 void bind_conv_relu_weight_grad(pybind11::module_& module);

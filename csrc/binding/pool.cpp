@@ -10,10 +10,11 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <string>
 #include <vector>
 
+#include "binding/dlpack.h"
 #include "binding/operators.h"
+#include "binding/tensor.h"
 
 namespace py = pybind11;
 
@@ -105,61 +106,57 @@ Pool& pool() {
   return *instance;
 }
 
-// ---- a block as a tensor, by DLPack's interface (version 0): torch.utils.dlpack.from_dlpack takes the capsule
-
-struct DLTensor {
-  void* data;
-  int32_t device_type, device_id;  // 1, 0: the CPU
-  int32_t dims;
-  uint8_t type_code, type_bits;  // code 0: int, 1: unsigned, 2: float, 4: bfloat16, 6: bool
-  uint16_t type_lanes;
-  int64_t* size;
-  int64_t* stride;  // elements
-  uint64_t byte_offset;
-};
-
-struct DLManagedTensor {
-  DLTensor tensor;
-  void* context;
-  void (*deleter)(DLManagedTensor*);
-};
+// ---- a block as a tensor
 
 struct PooledTensor {
-  DLManagedTensor managed;
-  std::vector<int64_t> size, stride;
+  dlpack::ManagedTensor managed;
+  int64_t size[Tensor::kMaxDims], stride[Tensor::kMaxDims];
 };
 
-void give_back(DLManagedTensor* managed) {
-  give_block(managed->tensor.data);
-  delete static_cast<PooledTensor*>(managed->context);
+void give_back(dlpack::ManagedTensor* managed) {
+  give_block(managed->view.data);
+  delete static_cast<PooledTensor*>(managed->owner);
 }
 
-constexpr const char* kUnused = "dltensor";  // the name of a capsule that nobody has made a tensor of
+// From this size on, malloc takes fresh pages and gives them back again.
+constexpr size_t kPooledBytes = size_t{1} << 20;
 
-py::capsule pooled_empty(const std::vector<int64_t>& size, const std::vector<int64_t>& stride, uint8_t type_code,
-                         uint8_t type_bits) {
-  size_t bytes = type_bits / 8;
-  for (const int64_t n : size) bytes *= static_cast<size_t>(n);
+// An uninitialised tensor on the CPU, or None where it is small or its dtype is none of ours. channels_last: [N, C, H,
+// W] that lies in memory as [N, H, W, C].
+py::object pooled_empty(const std::vector<int64_t>& size, py::handle dtype, bool channels_last) {
+  const int dims = static_cast<int>(size.size());
+  DType type;
+  if (dims > Tensor::kMaxDims || !read_dtype(dtype, type)) return py::none();
   auto tensor = std::make_unique<PooledTensor>();
-  tensor->size = size, tensor->stride = stride;
-  tensor->managed = {
-      .tensor = {.data = take_block(bytes),
-                 .device_type = 1,
-                 .device_id = 0,
-                 .dims = static_cast<int32_t>(size.size()),
-                 .type_code = type_code,
-                 .type_bits = type_bits,
-                 .type_lanes = 1,
-                 .size = tensor->size.data(),
-                 .stride = tensor->stride.data(),
-                 .byte_offset = 0},
-      .context = tensor.get(),
-      .deleter = give_back,
+  std::copy(size.begin(), size.end(), tensor->size);
+  int64_t step = 1;
+  const auto lay = [&](int dim) {
+    tensor->stride[dim] = step;
+    step *= size[dim];
   };
-  return py::capsule(&tensor.release()->managed, kUnused, [](PyObject* capsule) {
-    if (!PyCapsule_IsValid(capsule, kUnused)) return;
-    give_back(static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, kUnused)));
-  });
+  if (channels_last) lay(1);
+  for (int dim = dims - 1; dim >= 0; --dim) {
+    if (!channels_last || dim != 1) lay(dim);
+  }
+  const size_t bytes = static_cast<size_t>(step) * size_of(type);
+  if (bytes < kPooledBytes) return py::none();
+  tensor->managed = {
+      .version = dlpack::kVersion,
+      .owner = tensor.get(),
+      .deleter = give_back,
+      .flags = 0,
+      .view = {.data = take_block(bytes),
+               .device_type = dlpack::kCpu,
+               .device = 0,
+               .dims = dims,
+               .type = dlpack_type(type),
+               .size = tensor->size,
+               .stride = tensor->stride,
+               .byte_offset = 0},
+  };
+  void* result = nullptr;  // owns `tensor`, whatever comes
+  if (dlpack::exchange().tensor_of(&tensor.release()->managed, &result) != 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(static_cast<PyObject*>(result));
 }
 
 }  // namespace
@@ -170,8 +167,7 @@ void release_free_blocks() { pool().release(); }
 size_t lent_bytes() { return pool().lent_bytes(); }
 
 void bind_pool(py::module_& module) {
-  module.def("pooled_empty", &pooled_empty, py::arg("size"), py::arg("stride"), py::arg("type_code"),
-             py::arg("type_bits"));
+  module.def("pooled_empty", &pooled_empty, py::arg("size"), py::arg("dtype"), py::arg("channels_last"));
   module.def("release_free_blocks", &release_free_blocks);
   module.def("lent_bytes", &lent_bytes);
 }

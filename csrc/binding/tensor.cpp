@@ -1,96 +1,81 @@
-// Reads a torch.Tensor by duck typing: data_ptr(), shape, stride(), dtype, device.
 #include "binding/tensor.h"
 
-#include <string>
+#include <algorithm>
 
 namespace py = pybind11;
 
 namespace unet_fast {
 namespace {
 
-constexpr const char* kNames[] = {"uint8",   "uint16",   "uint32",  "int16",   "int32", "int64",
-                                  "float16", "bfloat16", "float32", "float64", "bool"};
-constexpr int kDTypes = sizeof(kNames) / sizeof(*kNames);
+constexpr int kDTypes = 11;
 
-// torch.uint8, torch.uint16, ... in the order of DType. Leaked on purpose, like the names: torch outlives us.
-struct TorchTypes {
-  PyObject* dtype[kDTypes];
-  PyObject* strided;
+// In the order of DType.
+constexpr const char* kNames[kDTypes] = {"uint8",   "uint16",   "uint32",  "int16",   "int32", "int64",
+                                         "float16", "bfloat16", "float32", "float64", "bool"};
+constexpr dlpack::Type kTypes[kDTypes] = {{dlpack::kUInt, 8, 1},   {dlpack::kUInt, 16, 1},   {dlpack::kUInt, 32, 1},
+                                          {dlpack::kInt, 16, 1},   {dlpack::kInt, 32, 1},    {dlpack::kInt, 64, 1},
+                                          {dlpack::kFloat, 16, 1}, {dlpack::kBFloat, 16, 1}, {dlpack::kFloat, 32, 1},
+                                          {dlpack::kFloat, 64, 1}, {dlpack::kBool, 8, 1}};
+
+// What of torch we know. Leaked on purpose: torch outlives us.
+struct Torch {
+  PyTypeObject* tensor;
+  PyObject* dtype[kDTypes];  // torch.uint8, torch.uint16, ... in the order of DType
 };
 
-// Python finds an attribute several times faster by a string that it knows than by a new one.
-struct Names {
-  PyObject* const data_ptr = PyUnicode_InternFromString("data_ptr");
-  PyObject* const device = PyUnicode_InternFromString("get_device");
-  PyObject* const dtype = PyUnicode_InternFromString("dtype");
-  PyObject* const is_cpu = PyUnicode_InternFromString("is_cpu");
-  PyObject* const is_cuda = PyUnicode_InternFromString("is_cuda");
-  PyObject* const layout = PyUnicode_InternFromString("layout");
-  PyObject* const shape = PyUnicode_InternFromString("shape");
-  PyObject* const stride = PyUnicode_InternFromString("stride");
-};
-
-const TorchTypes& torch_types() {
-  static const TorchTypes types = [] {
-    const py::module_ torch = py::module_::import("torch");
-    TorchTypes result;
-    for (int i = 0; i < kDTypes; ++i) result.dtype[i] = py::object(torch.attr(kNames[i])).release().ptr();
-    result.strided = py::object(torch.attr("strided")).release().ptr();
+const Torch& torch() {
+  static const Torch instance = [] {
+    const py::module_ module = py::module_::import("torch");
+    Torch result;
+    result.tensor = reinterpret_cast<PyTypeObject*>(py::object(module.attr("Tensor")).release().ptr());
+    for (int i = 0; i < kDTypes; ++i) result.dtype[i] = py::object(module.attr(kNames[i])).release().ptr();
     return result;
   }();
-  return types;
-}
-
-const Names& names() {
-  static const Names instance;
   return instance;
 }
 
-py::object checked(PyObject* object) {
-  if (!object) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(object);
+// The first `i` with is(i), as a DType.
+template <class Is>
+bool find_dtype(const Is& is, DType& dtype) {
+  int type = 0;
+  while (type < kDTypes && !is(type)) ++type;
+  dtype = static_cast<DType>(type);
+  return type < kDTypes;
 }
 
-py::object attribute(py::handle object, PyObject* name) { return checked(PyObject_GetAttr(object.ptr(), name)); }
-
-py::object call(py::handle object, PyObject* method) {
-  return checked(PyObject_CallMethodNoArgs(object.ptr(), method));
-}
-
-void read_integers(const py::tuple& tuple, int64_t* out) {
-  for (size_t i = 0; i < tuple.size(); ++i) out[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
-  if (PyErr_Occurred()) throw py::error_already_set();
+bool read_device(const dlpack::View& view, int& device) {
+  const bool is_cuda = view.device_type == dlpack::kCuda;
+  device = is_cuda ? view.device : -1;
+  return is_cuda || view.device_type == dlpack::kCpu || view.device_type == dlpack::kCudaHost;
 }
 
 }  // namespace
 
 const char* name_of(DType dtype) { return kNames[static_cast<int>(dtype)]; }
 
+bool read_dtype(py::handle object, DType& dtype) {
+  return find_dtype([&](int type) { return torch().dtype[type] == object.ptr(); }, dtype);
+}
+
+dlpack::Type dlpack_type(DType dtype) { return kTypes[static_cast<int>(dtype)]; }
+
 bool read_tensor(py::handle object, Tensor& tensor) {
-  try {
-    if (attribute(object, names().layout).ptr() != torch_types().strided) return false;
-    const py::object dtype = attribute(object, names().dtype);
-    int type = 0;
-    while (type < kDTypes && torch_types().dtype[type] != dtype.ptr()) ++type;
-    if (type == kDTypes) return false;
-    tensor.dtype = static_cast<DType>(type);
-    const py::tuple shape = attribute(object, names().shape), stride = call(object, names().stride);
-    if (shape.size() > Tensor::kMaxDims) return false;
-    tensor.dims = static_cast<int>(shape.size());
-    read_integers(shape, tensor.size);
-    read_integers(stride, tensor.stride);
-    if (attribute(object, names().is_cpu).ptr() == Py_True) {
-      tensor.device = -1;
-    } else if (attribute(object, names().is_cuda).ptr() == Py_True) {
-      tensor.device = call(object, names().device).cast<int>();
-    } else {
-      return false;
-    }
-    tensor.data = reinterpret_cast<void*>(call(object, names().data_ptr).cast<uintptr_t>());
-    return true;
-  } catch (py::error_already_set&) {
+  if (!PyObject_TypeCheck(object.ptr(), torch().tensor)) return false;
+  dlpack::View view;
+  if (dlpack::exchange().view_of(object.ptr(), &view) != 0) {
+    PyErr_Clear();
     return false;
   }
+  const auto is = [&](int type) {
+    const dlpack::Type known = kTypes[type];
+    return known.code == view.type.code && known.bits == view.type.bits && known.lanes == view.type.lanes;
+  };
+  if (view.dims > Tensor::kMaxDims || !find_dtype(is, tensor.dtype) || !read_device(view, tensor.device)) return false;
+  tensor.data = static_cast<char*>(view.data) + view.byte_offset;
+  tensor.dims = view.dims;
+  std::copy(view.size, view.size + view.dims, tensor.size);
+  std::copy(view.stride, view.stride + view.dims, tensor.stride);
+  return true;
 }
 
 }  // namespace unet_fast

@@ -1,9 +1,10 @@
-// A torch tensor as a plain view (pointer, sizes, strides, dtype, device), read through its Python methods: no torch
-// header, so one build serves every torch version. The view borrows; the caller's tensor keeps the memory alive.
+// A torch tensor as a plain view (pointer, sizes, strides, dtype, device), read by DLPack (binding/dlpack.h). The view
+// borrows; the caller's tensor keeps the memory alive.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include "binding/dlpack.h"
 #include "core/dtype.h"
 
 namespace unet_fast {
@@ -24,6 +25,9 @@ struct Tensor {
 };
 
 const char* name_of(DType dtype);
+// False where `object` is none of torch's dtypes that have a DType.
+bool read_dtype(pybind11::handle object, DType& dtype);
+dlpack::Type dlpack_type(DType dtype);
 
 // False (and no Python error set) where `object` is not a dense CPU or CUDA tensor of a known dtype.
 bool read_tensor(pybind11::handle object, Tensor& tensor);

@@ -1,9 +1,13 @@
 // Finds torch's thread pool in the libtorch that is already loaded. torch_parallel_for and torch_get_num_threads belong
 // to libtorch's stable C interface since 2.10; looked up by name, they bind us to no torch version and to no OpenMP.
+#include <exception>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
+#include "binding/operators.h"
 #include "binding/run.h"
+#include "core/team.h"
 
 #ifdef _WIN32
 #include <windows.h>
@@ -13,6 +17,8 @@
 #ifdef __linux__
 #include <sched.h>
 #endif
+
+namespace py = pybind11;
 
 namespace unet_fast {
 namespace {
@@ -66,6 +72,18 @@ int this_processor() { return -1; }
 void leave(int) {}
 #endif
 
+thread_local Team* current_team = nullptr;  // that this thread leads
+
+int thread_count() {
+  uint32_t count = 1;
+  pool().num_threads(&count);
+  return static_cast<int>(count);
+}
+
+void run_on_team(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
+  current_team->run(begin, end, grain, body, context, thread_count());
+}
+
 void run_on_pool(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
   struct Call {
     Threads::Body body;
@@ -81,12 +99,41 @@ void run_on_pool(int64_t begin, int64_t end, int64_t grain, Threads::Body body, 
   if (pool().parallel_for(begin, end, grain, run, &call) != 0) throw std::runtime_error("torch_parallel_for failed");
 }
 
+// Calls a Python function while the pool's threads, awake, wait for the loops of the operators in it. The caller keeps
+// the GIL, which the others never ask for.
+py::object with_threads_awake(const py::function& function) {
+  const int count = thread_count();
+  if (count == 1 || current_team) return function();
+  struct Call {
+    const py::function& function;
+    const std::thread::id leader = std::this_thread::get_id();
+    Team team{};
+    py::object result{};
+    std::exception_ptr failure{};
+  } call{function};
+  const auto body = [](int64_t, int64_t, void* context) {
+    Call& call = *static_cast<Call*>(context);
+    if (std::this_thread::get_id() != call.leader) return call.team.serve();
+    current_team = &call.team;
+    try {
+      call.result = call.function();
+    } catch (...) {
+      call.failure = std::current_exception();
+    }
+    current_team = nullptr;
+    call.team.close();
+  };
+  run_on_pool(0, count, 1, body, &call);
+  if (call.failure) std::rethrow_exception(call.failure);
+  return call.result;
+}
+
 }  // namespace
 
-Threads torch_threads() {
-  uint32_t count = 1;
-  pool().num_threads(&count);
-  return {run_on_pool, static_cast<int>(count)};
+Threads torch_threads() { return {current_team ? run_on_team : run_on_pool, thread_count()}; }
+
+void bind_torch_threads(py::module_& module) {
+  module.def("with_threads_awake", &with_threads_awake, py::arg("function"));
 }
 
 }  // namespace unet_fast

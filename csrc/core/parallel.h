@@ -11,8 +11,8 @@ namespace unet_fast {
 
 struct Threads {
   using Body = void (*)(int64_t begin, int64_t end, void* context);
-  // Calls body on disjoint ranges that cover [begin, end), each of at least `grain` items, and returns when all are
-  // done.
+  // Calls body on disjoint ranges that cover [begin, end), no more of them than ranges of `grain` items would be, and
+  // returns when all are done.
   void (*run)(int64_t begin, int64_t end, int64_t grain, Body body, void* context);
   int count;  // threads that run at most at the same time
 };
@@ -23,11 +23,17 @@ static inline void pause_briefly() {
 #endif
 }
 
-// function(begin, end) on disjoint ranges that cover [0, count).
-//
 // Where idle threads sleep (OMP_WAIT_POLICY=PASSIVE), a caller that is done first would fall asleep, too, and be woken
-// only after the others are done: for a small operator that takes as long as its work. So the caller, who has the first
-// range, stays awake a while until all ranges are done.
+// only after the others are done: for a small operator that takes as long as its work. So it stays awake until they are
+// (at most 0.1 ms), and then for what they need to leave.
+template <class AreDone>
+static inline void stay_awake_until(const AreDone& are_done) {
+  constexpr int kPatience = 2048, kToLeave = 32;  // pauses
+  for (int i = 0; i < kPatience && !are_done(); ++i) pause_briefly();
+  for (int i = 0; i < kToLeave; ++i) pause_briefly();
+}
+
+// function(begin, end) on disjoint ranges that cover [0, count). The caller has the first of them.
 template <class Function>
 static inline void parallel_for(const Threads& threads, int64_t count, int64_t grain, const Function& function) {
   if (count <= 0) return;
@@ -41,13 +47,10 @@ static inline void parallel_for(const Threads& threads, int64_t count, int64_t g
     std::atomic<int64_t> done{0};
   } loop{function, count};
   const Threads::Body body = [](int64_t begin, int64_t end, void* context) {
-    constexpr int kPatience = 2048, kToBarrier = 32;  // pauses: 0.1 ms, and what the others need to leave
     Loop& loop = *static_cast<Loop*>(context);
     loop.function(begin, end);
     loop.done.fetch_add(end - begin, std::memory_order_relaxed);
-    if (begin > 0) return;
-    for (int i = 0; i < kPatience && loop.done.load(std::memory_order_relaxed) < loop.count; ++i) pause_briefly();
-    for (int i = 0; i < kToBarrier; ++i) pause_briefly();
+    if (begin == 0) stay_awake_until([&] { return loop.done.load(std::memory_order_relaxed) == loop.count; });
   };
   threads.run(0, count, grain, body, &loop);
 }

@@ -76,14 +76,6 @@ def test_other_threads_give_blocks_back():
     assert _C.lent_bytes() == before
 
 
-def test_a_capsule_that_becomes_no_tensor_gives_its_block_back():
-    before = _C.lent_bytes()
-    capsule = _C.pooled_empty([1 << 20], [1], 2, 32)
-    assert _C.lent_bytes() == before + (4 << 20)
-    del capsule
-    assert _C.lent_bytes() == before
-
-
 def test_more_than_a_segment():
     large = empty(torch.zeros(1), (300 << 20,), torch.contiguous_format)  # 1.2 GB, of which one page is written
     large[-1] = 1

@@ -27,10 +27,12 @@ class Baseline(nn.Module):
         kind: its name on the command line.
         maps_per_channel: float32 maps of the tile's size, per channel of `base`, that prediction needs at once.
         sides: which sides it reads, and what they become.
+        is_native_on_cpu: False, as PyTorch's operators compute it.
     """
 
     kind: ClassVar[str]
     maps_per_channel: ClassVar[float]
+    is_native_on_cpu: ClassVar[bool] = False
 
     def __init__(self, sides: Sides, channels: int, classes: int, base: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The operators: `torch.ops.unet_fast.*` behind documented functions, on CPU and CUDA."""
 
-from unet_fast.ops._native import BuildInfo, build_info, empty_cache
+from unet_fast.ops._native import BuildInfo, build_info, empty_cache, with_threads_awake
 from unet_fast.ops.conv_relu import conv_relu, conv_relu_algorithm, conv_relu_pool, pack_conv_relu
 from unet_fast.ops.elastic_warp import Warp, elastic_warp
 from unet_fast.ops.head import head
@@ -36,4 +36,5 @@ __all__ = [
     "warping_error",
     "weight_map",
     "weighted_cross_entropy",
+    "with_threads_awake",
 ]

@@ -7,16 +7,16 @@ with a `torch.autograd.Function` where one is asked for.
 
 import functools
 import hashlib
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
-import torch.utils.dlpack
 
 from unet_fast._version import __version__
+
+Result = TypeVar("Result")
 
 _MEND = "run `pip install .` in the checkout (or `pip install unet_fast`) with this Python"
 
@@ -61,13 +61,6 @@ def register(schema: str, implementation: Callable[..., Any], fake: Callable[...
     torch.library.register_fake(f"unet_fast::{name}", fake, lib=_library)
 
 
-# From this size on, malloc takes fresh pages and gives them back again.
-_POOLED_BYTES = 1 << 20
-# DLPack's code of each dtype: 0 int, 1 unsigned, 2 float, 4 bfloat16, 6 bool.
-_TYPE_CODES = {torch.float32: 2, torch.bfloat16: 4, torch.uint8: 1, torch.uint16: 1, torch.uint32: 1, torch.bool: 6}
-_TYPE_CODES |= {torch.int32: 0, torch.int64: 0}
-
-
 def empty(
     like: torch.Tensor,
     size: Sequence[int],
@@ -80,22 +73,35 @@ def empty(
     pages costs as much as a convolution.
     """
     dtype = dtype or like.dtype
-    is_real = type(like) in (torch.Tensor, torch.nn.Parameter)  # not a stand-in, as in torch.compile
-    code = _TYPE_CODES.get(dtype)
-    if not is_real or code is None or not like.is_cpu or math.prod(size) * dtype.itemsize < _POOLED_BYTES:
-        return torch.empty(size, dtype=dtype, device=like.device, memory_format=memory_format)
-    order = (0, 2, 3, 1) if memory_format == torch.channels_last else range(len(size))  # outermost first
-    stride, step = [0] * len(size), 1
-    for dim in reversed(order):
-        stride[dim] = step
-        step *= size[dim]
-    capsule = _C.pooled_empty(list(size), stride, code, 8 * dtype.itemsize)
-    return torch.utils.dlpack.from_dlpack(capsule)
+    if type(like) in (torch.Tensor, torch.nn.Parameter) and like.is_cpu:  # not a stand-in, as in torch.compile
+        pooled: torch.Tensor | None = _C.pooled_empty(size, dtype, memory_format == torch.channels_last)
+        if pooled is not None:
+            return pooled
+    return torch.empty(size, dtype=dtype, device=like.device, memory_format=memory_format)
 
 
 def empty_cache() -> None:
     """Return the CPU memory that is kept for later results to the operating system, where none of it is in use."""
     _C.release_free_blocks()
+
+
+def with_threads_awake(function: Callable[[], Result]) -> Result:
+    """Call a function during which torch's threads stay awake for this package's operators on the CPU.
+
+    Between two operators threads fall asleep (at once with OMP_WAIT_POLICY=PASSIVE), and waking them takes as long as a
+    small convolution. `UNet.forward` does this itself; a training step gains where its backward pass is in it, too:
+
+        with_threads_awake(lambda: loss_of(net(image)).backward())
+
+    Within, PyTorch's own operators have one thread. In a call of itself, and in torch.compile, it merely calls.
+
+    Args:
+        function: takes nothing; may raise.
+
+    Returns:
+        What the function returns.
+    """
+    return function() if torch.compiler.is_compiling() else cast("Result", _C.with_threads_awake(function))
 
 
 def scratch(tensor: torch.Tensor) -> Callable[[int], torch.Tensor]:

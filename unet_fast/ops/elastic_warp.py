@@ -165,10 +165,8 @@ def _elastic_warp(
     cubic: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    if gain.dim() == 2 and gain.shape[1] == 1:
-        gain = gain.expand(-1, image.shape[1])
-    if bias.dim() == 2 and bias.shape[1] == 1:
-        bias = bias.expand(-1, image.shape[1])
+    if image.shape[1] > 1:
+        gain, bias = (f.expand(-1, image.shape[1]) if f.dim() == 2 and f.shape[1] == 1 else f for f in (gain, bias))
     warp = (source, origin, affine, displacement, gain, bias, gamma, noise, noise_key)
     out, out_labels = _empty(image, labels, *warp, scale, offset, height, width, labels_margin, cubic, dtype)
     _C.elastic_warp(

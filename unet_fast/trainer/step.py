@@ -7,6 +7,7 @@ device or looks at a value: on CUDA, one process takes it as one graph.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,6 +19,7 @@ from unet_fast.data import IGNORED_CLASS
 from unet_fast.graphs import Graphed, recorder_for
 from unet_fast.loss import weighted_cross_entropy
 from unet_fast.networks import Network
+from unet_fast.ops import with_threads_awake
 from unet_fast.precision import DTYPES, Precision, make_scaler
 from unet_fast.samples import Batch
 from unet_fast.trainer.optimization import MovingAverage, make_optimizer, set_rate
@@ -98,6 +100,12 @@ class Step:
         weight = self.processes.sum(torch.stack([_weight(batch) for batch, _ in parts]).sum())
         # Processes average their gradients, where a sum is wanted.
         scale = (self.processes.count / weight.clamp(min=torch.finfo(torch.float32).tiny)).float()
+        add = partial(self._add_gradients, parts, scale)
+        total = with_threads_awake(add) if self.net.is_native_on_cpu else add()
+        return self._move(self.processes.sum(total) / self.processes.count)
+
+    def _add_gradients(self, parts: Sequence[tuple[Batch, Tensor]], scale: Tensor) -> Tensor:
+        """Add the gradients of images, classes and weights with dropout seeds, part by part; return the loss."""
         total = torch.zeros((), dtype=torch.float64, device=self.processes.device)
         dtype = DTYPES[self.precision]
         with self.net.packed_weights(dtype):
@@ -110,7 +118,7 @@ class Step:
                     )
                     self.scaler.scale(loss).backward()
                     total += loss.detach()
-        return self._move(self.processes.sum(total) / self.processes.count)
+        return total
 
     def _move(self, loss: Tensor) -> Tensor:
         """Move the weights; return the loss, nan where its gradient is not finite."""
