@@ -31,8 +31,9 @@ struct Plan {
         rows(shape.images * shape.height),
         width(shape.width) {
     constexpr int64_t kMostFloats = 96 << 10, kMostPixels = 200;  // of V: it shares the second-level cache with U
-    const int64_t pixels = smaller(kMostPixels, kMostFloats / depth);
-    task_rows = larger(1, smaller(rows, pixels / width));
+    constexpr int64_t kTasks = 8, kLeastPixels = 24;  // to share out; and so that U, read once a task, keeps up
+    const int64_t most = smaller(kMostPixels, kMostFloats / depth) / width;
+    task_rows = larger(1, smaller(most, larger(divide_up(kLeastPixels, width), rows / kTasks)));
     split = kSplitProducts && depth % (2 * kPanel) == 0 && depth >= kLeastSplitDepth;
     u_floats = parts * part_blocks() * depth * kMaxLanes;
     v_floats = task_rows * width * depth;
@@ -140,14 +141,19 @@ void up_conv_panels(const UpConvArgs& args, const Threads& threads) {
   const UpConvShape& shape = args.shape;
   const Plan plan(shape, true);
   const int64_t c_count = shape.in_channels, o_count = shape.out_channels, y_row = 2 * shape.width * o_count;
+  // The weight of a channel is a row of (o, a, b); each part is collected from it.
   const auto pack = [&](float* u) {
     return phase_of_items(c_count, 8, [&plan, &args, o_count, u](int64_t c, int64_t) {
-      const float* weight = static_cast<const float*>(args.weight) + c * o_count * kParts;
-      for (int64_t b = 0; b < plan.blocks(); ++b) {
-        const LaneBlock block = plan.lane_block(b);
-        const float* from = weight + block.first * kParts + b / plan.part_blocks();
-        float* to = u + b * plan.depth * kMaxLanes + c * block.lanes();
-        for (int64_t lane = 0; lane < block.lanes(); ++lane) to[lane] = from[lane * kParts];
+      const float* from = static_cast<const float*>(args.weight) + c * o_count * kParts;
+      for (int64_t o = 0; o < o_count; o += kLanes, from += kParts * kLanes) {
+        Vector parts[kParts];
+#pragma GCC unroll 4
+        for (int i = 0; i < kParts; ++i) parts[i] = load(from + i * kLanes);
+        deinterleave_quarters(parts);
+        const int64_t b = o / kMaxLanes, lanes = plan.lane_block(b).lanes();
+        float* const to = u + b * plan.depth * kMaxLanes + c * lanes + o % kMaxLanes;
+#pragma GCC unroll 4
+        for (int i = 0; i < kParts; ++i) store(to + i * plan.part_blocks() * plan.depth * kMaxLanes, parts[i]);
       }
     });
   };

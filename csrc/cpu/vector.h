@@ -63,6 +63,20 @@ UNET_FAST_FUNCTION void store_lanes(float* to, Vector value, int64_t count) {
 #endif
 }
 
+// Half a vector from one place, half from another.
+UNET_FAST_FUNCTION Vector load_halves(const float* lower, const float* upper) {
+#if defined(__AVX512F__)
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(lower)), _mm256_loadu_ps(upper), 1);
+#elif defined(__AVX2__)
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(lower)), _mm_loadu_ps(upper), 1);
+#else
+  HalfVector halves[2];
+  memcpy(&halves[0], lower, sizeof(HalfVector));
+  memcpy(&halves[1], upper, sizeof(HalfVector));
+  return __builtin_shufflevector(halves[0], halves[1], 0, 1, 2, 3);
+#endif
+}
+
 // The same for values of any floating-point type.
 template <class T>
 UNET_FAST_FUNCTION Vector load_values(const T* from, int64_t count) {

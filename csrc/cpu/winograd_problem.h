@@ -87,10 +87,8 @@ struct Problem {
 
   // U of one block for one unit of channels.
   void make_u(const LaneBlock& block, int64_t unit, float* u, int64_t plane) const {
-    alignas(64) float turned[2 * kPanel * kTurnedChannel];
-    const int64_t c = unit * unit_channels();
-    turn_weights(weight, block, c, c + unit_channels(), turned);
-    split ? split_weights(turned, block, u, plane) : transform_weights(turned, block, kPanel, u, plane);
+    const auto transform = split ? split_weights : transform_weights;
+    transform(weight, block, unit * unit_channels(), u, plane);
   }
 
   // The phase that makes all of U, or nothing where it is made.

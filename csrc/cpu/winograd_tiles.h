@@ -123,21 +123,21 @@ struct WeightTaps {
 constexpr int kTaps = 9;
 constexpr int64_t kTurnedChannel = kTaps * kMaxLanes;  // floats
 
-// The taps of channels [begin, end) for a block: [channels][kTaps][kMaxLanes], idle lanes 0, and so are channels from
-// the weight's last one on.
-void turn_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, int64_t end, float* turned);
-
-// U of a block, (G g G^T)[p] at u[p * plane + c * lanes + lane].
-void transform_weights(const float* turned, const LaneBlock& block, int64_t channels, float* u, int64_t plane);
+// U of a block for 16 channels from `begin` on, (G g G^T)[p] at u[p * plane + channel * lanes + lane]; idle lanes are
+// 0, and so are channels from the weight's last one on.
+void transform_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, float* u, int64_t plane);
 
 // The same for 32 channels, in the three parts of SplitProduct.
-void split_weights(const float* turned, const LaneBlock& block, float* u, int64_t plane);
+void split_weights(const WeightTaps& weight, const LaneBlock& block, int64_t begin, float* u, int64_t plane);
 
-// The reverse, G^T u G, into turned taps.
+// The reverse, G^T u G, into taps [channels][kTaps][kMaxLanes].
 void transform_weight_gradients(const float* u, int64_t plane, const LaneBlock& block, int64_t channels, float* turned);
 
-// Turned taps of channels [begin, end) into (or, if `add`, added to) grad_weight [O, channels, 3, 3], dense.
+// How a result is written: over what was there; added to it; or past the caches, in whole cache lines.
+enum class Write { store, add, stream };
+
+// Taps of channels [begin, end) into grad_weight [O, channels, 3, 3], dense.
 void write_weight_gradients(const float* turned, const LaneBlock& block, int64_t begin, int64_t end, int64_t channels,
-                            bool add, float* grad_weight);
+                            Write write, float* grad_weight);
 
 }  // namespace unet_fast::UNET_FAST_ISA

@@ -142,7 +142,7 @@ void sum_chunk(const Problem& problem, const Wide& plan, int64_t begin, int64_t 
   for (int64_t b = begin_block; b < end_block; ++b) {
     const LaneBlock block(b, problem.grad.channels);
     transform_weight_gradients(u_of(b, 0), problem.u_plane(), block, problem.in_channels, w);
-    write_weight_gradients(w, block, 0, problem.in_channels, problem.in_channels, false, sums);
+    write_weight_gradients(w, block, 0, problem.in_channels, problem.in_channels, Write::store, sums);
   }
 }
 
@@ -192,7 +192,7 @@ struct Deep {
 
 // One block of outputs over tiles [first, first + tiles), whose V is given.
 void sum_block(const Problem& problem, const Deep& plan, const LaneBlock& block, int64_t first, int64_t tiles,
-               const float* v, float* memory, float* bias_sum) {
+               const float* v, Write write, float* memory, float* bias_sum) {
   float *const y = memory, *const u = y + plan.y_floats, *const w = u + plan.u_floats;
   const ItemProduct product(Use::gradient, block.vectors, kPanel);
   problem.transform_gradient(block, first, tiles, y, bias_sum);
@@ -203,7 +203,7 @@ void sum_block(const Problem& problem, const Deep& plan, const LaneBlock& block,
     }
     const int64_t last = smaller(end, problem.in_channels);
     transform_weight_gradients(u, plan.u_plane, block, last - begin, w);
-    write_weight_gradients(w, block, begin, last, problem.in_channels, first > 0, problem.grad_weight);
+    write_weight_gradients(w, block, begin, last, problem.in_channels, write, problem.grad_weight);
   }
 }
 
@@ -212,11 +212,14 @@ void run_deep(const Problem& problem, float* workspace, const Threads& threads) 
   float *const bias_sum = workspace, *const v = bias_sum + problem.blocks * kMaxLanes;
   memset(bias_sum, 0, problem.blocks * kMaxLanes * sizeof(float));
   const Pieces chunks(problem.tiles(), plan.tiles);
+  const bool whole_lines = problem.in_channels % kPanel == 0;
+  const bool streams = chunks.pieces == 1 && streams_pay(problem.grad_weight, problem.weights(), whole_lines);
   for (int64_t chunk = 0; chunk < chunks.pieces; ++chunk) {
     const int64_t first = chunks.begin(chunk), tiles = chunks.begin(chunk + 1) - first;
+    const Write write = chunk > 0 ? Write::add : streams ? Write::stream : Write::store;
     const auto transform_input = [&](int64_t t, int64_t) { problem.transform_input(first, t, t + 1, tiles, v); };
     const auto sum_task = [&](int64_t task, int64_t worker) {
-      sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v,
+      sum_block(problem, plan, LaneBlock(task, problem.grad.channels), first, tiles, v, write,
                 v + plan.v_floats + worker * plan.worker_floats(), bias_sum);
     };
     parallel_phases(threads, phase_of_items(tiles, 4, transform_input), Phase{problem.blocks, sum_task});
