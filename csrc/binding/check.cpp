@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
 
 namespace py = pybind11;
 
@@ -90,6 +91,10 @@ void Check::images(const Tensor& tensor, const char* argument, const std::vector
 void Check::device(const Tensor& tensor, const char* argument, const Tensor& other, const char* other_argument) const {
   that(tensor.device == other.device, argument,
        std::string("the device of ") + other_argument + " (" + where(other) + ")", where(tensor));
+}
+
+void refuse_torch(const std::string& missing) {
+  throw std::runtime_error("unet_fast needs torch 2.10 or later (" + missing + " is missing): upgrade torch");
 }
 
 }  // namespace unet_fast

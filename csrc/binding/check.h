@@ -42,4 +42,7 @@ class Check {
 
 std::string shape_of(const Tensor& tensor);  // "[1, 2, 3]"
 
+// For a torch that is too old to have `missing`; RuntimeError.
+[[noreturn]] void refuse_torch(const std::string& missing);
+
 }  // namespace unet_fast

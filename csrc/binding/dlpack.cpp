@@ -1,6 +1,8 @@
 #include "binding/dlpack.h"
 
-#include <stdexcept>
+#include <pybind11/pybind11.h>
+
+#include "binding/check.h"
 
 namespace py = pybind11;
 
@@ -15,8 +17,7 @@ const Exchange& exchange() {
     const auto* candidate = static_cast<const Exchange*>(found);
     while (candidate && candidate->version.major > kVersion.major) candidate = candidate->older;
     if (!candidate || candidate->version.major != kVersion.major || !candidate->view_of) {
-      throw std::runtime_error(
-          "unet_fast needs torch 2.10 or later (torch.Tensor.__dlpack_c_exchange_api__ is missing): upgrade torch");
+      refuse_torch("torch.Tensor.__dlpack_c_exchange_api__");
     }
     return candidate;
   }();

@@ -2,8 +2,6 @@
 // of a tensor, another makes a tensor of memory that is ours. No torch header, so one build serves every torch version.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <cstdint>
 
 namespace unet_fast::dlpack {

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "binding/check.h"
 #include "binding/operators.h"
 #include "binding/run.h"
 #include "core/team.h"
@@ -48,7 +49,7 @@ struct Pool {
 const Pool& pool() {
   static const Pool instance;
   if (!instance.parallel_for || !instance.num_threads) {
-    throw std::runtime_error("unet_fast needs torch 2.10 or later (torch_parallel_for is missing): upgrade torch");
+    refuse_torch("torch_parallel_for");
   }
   return instance;
 }
@@ -81,7 +82,7 @@ int thread_count() {
 }
 
 void run_on_team(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
-  current_team->run(begin, end, grain, body, context, thread_count());
+  current_team->run(begin, end, grain, body, context);
 }
 
 void run_on_pool(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
@@ -106,11 +107,11 @@ py::object with_threads_awake(const py::function& function) {
   if (count == 1 || current_team) return function();
   struct Call {
     const py::function& function;
+    Team team;
     const std::thread::id leader = std::this_thread::get_id();
-    Team team{};
     py::object result{};
     std::exception_ptr failure{};
-  } call{function};
+  } call{function, Team(count)};
   const auto body = [](int64_t, int64_t, void* context) {
     Call& call = *static_cast<Call*>(context);
     if (std::this_thread::get_id() != call.leader) return call.team.serve();

@@ -19,11 +19,13 @@ namespace unet_fast {
 
 class Team {
  public:
+  explicit Team(int threads) : threads_(threads) {}
+
   // Threads::run of the team, for its leader alone. Ranges are as torch's pool of so many threads would cut them.
-  void run(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context, int threads) {
+  void run(int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
     const auto divide = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
     const int64_t most = grain > 0 ? divide(end - begin, grain) : end - begin;
-    const int64_t size = divide(end - begin, most < threads ? most : threads), ranges = divide(end - begin, size);
+    const int64_t size = divide(end - begin, most < threads_ ? most : threads_), ranges = divide(end - begin, size);
     loop_ = {body, context, begin, end, size};
     done_.store(0, std::memory_order_relaxed);
     left_.store(ranges, std::memory_order_release);
@@ -81,6 +83,7 @@ class Team {
     return true;
   }
 
+  const int threads_;
   Loop loop_{};
   std::atomic<int64_t> left_{0}, done_{0};
   std::atomic<int> serving_{0};

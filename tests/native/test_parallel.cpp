@@ -59,12 +59,12 @@ Team* team = nullptr;
 // test(threads), of a team of kTeam that this thread leads.
 template <class Test>
 void in_a_team(const Test& test) {
-  Team led;
+  Team led(kTeam);
   team = &led;
   std::vector<std::thread> others;
   for (int i = 1; i < kTeam; ++i) others.emplace_back([&] { led.serve(); });
   const auto run = [](int64_t begin, int64_t end, int64_t grain, Threads::Body body, void* context) {
-    team->run(begin, end, grain, body, context, kTeam);
+    team->run(begin, end, grain, body, context);
   };
   test(Threads{run, kTeam});
   led.close();
